@@ -1,0 +1,83 @@
+"""Named errors for bad input: the argument, the value received, what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def whole_number(name: str, value: object, *, at_least: int = 1, at_most: int | None = None) -> int:
+    """Return `value` as an int, or raise ValueError if it is not a whole number in range."""
+    allowed = f"a whole number, {at_least} or more" + (f" and {at_most} or less" if at_most is not None else "")
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
+    number = int(value)
+    if number < at_least or (at_most is not None and number > at_most):
+        raise ValueError(f"{name} must be {allowed}; got {number}")
+    return number
+
+
+def number(
+    name: str, value: object, *, above: float | None = None, at_least: float | None = None, at_most: float | None = None
+) -> float:
+    """Return `value` as a float, or raise ValueError if it is not a finite number in range."""
+    limits = [(above, "above {}"), (at_least, "{} or more"), (at_most, "{} or less")]
+    allowed = " and ".join(text.format(limit) for limit, text in limits if limit is not None)
+    allowed = "a finite number" + (", " + allowed if allowed else "")
+    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
+        raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
+    result = float(value)
+    if (
+        (above is not None and result <= above)
+        or (at_least is not None and result < at_least)
+        or (at_most is not None and result > at_most)
+    ):
+        raise ValueError(f"{name} must be {allowed}; got {result}")
+    return result
+
+
+def array(name: str, value: object, *, ndim: int | tuple[int, ...] | None = None) -> np.ndarray:
+    """Return `value` as a finite, non-empty float64 array of an allowed rank, or raise ValueError."""
+    try:
+        result = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} must be numbers; got {_shown(value)}") from None
+    allowed = (ndim,) if isinstance(ndim, int) else ndim
+    if allowed is not None and result.ndim not in allowed:
+        ranks = " or ".join(f"{rank}-D" for rank in allowed)
+        raise ValueError(f"{name} must be {ranks}; got shape {result.shape}")
+    if result.size == 0:
+        raise ValueError(f"{name} must not be empty; got shape {result.shape}")
+    if not np.isfinite(result).all():
+        raise ValueError(f"{name} must be finite; got {_shown(result[~np.isfinite(result)].ravel()[0])}")
+    return result
+
+
+def seeds(name: str, value: object) -> np.ndarray:
+    """Return `value` (one whole number or several) as int64 seeds, or raise ValueError."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        value = [value]
+    allowed = "whole numbers from 0 to 2**53"
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
+    result = np.asarray(list(value))
+    if result.ndim != 1 or result.size == 0 or result.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be {allowed}, at least one; got {_shown(value)}")
+    if result.min() < 0 or result.max() > 2**53:
+        raise ValueError(f"{name} must be {allowed}; got {_shown(result.min() if result.min() < 0 else result.max())}")
+    return result.astype(np.int64)
+
+
+def choice(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of the allowed words, or raise ValueError."""
+    words = list(allowed)
+    if value not in words:
+        raise ValueError(f"{name} must be one of {', '.join(words)}; got {_shown(value)}")
+    return str(value)

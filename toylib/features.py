@@ -1,0 +1,255 @@
+"""Sparse synthetic features: the data of every toy model.
+
+A feature is zero most of the time. When it is active its value is uniform, on [0, 1] or, if the
+features are signed, on [-1, 1]. Features are drawn in *units*: an independent feature is a unit of
+its own; a correlated set is a unit whose members are active together; an anticorrelated set is a
+unit of which one member at a time is active.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numba import njit
+
+from . import checks
+
+INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
+
+# Streams of random numbers that must not meet: the same seed gives each purpose its own.
+TRAINING, HELD_OUT = 0x7261696E, 0x68656C64
+
+
+class Units(NamedTuple):
+    """Which features are drawn together: members[start[u]:start[u + 1]] belong to unit u."""
+
+    kind: np.ndarray
+    start: np.ndarray
+    members: np.ndarray
+
+
+@njit(cache=True, inline="always")
+def _mix(z):  # the output function of SplitMix64 (Steele, Lea & Flood 2014)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True)
+def new_stream(seed, purpose):
+    """State (one uint64 in an array) of the random stream of this seed and purpose."""
+    state = np.empty(1, np.uint64)
+    state[0] = _mix(_mix(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15)) + np.uint64(purpose))
+    return state
+
+
+@njit(cache=True, inline="always")
+def _uniform(state):
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    return np.float64(_mix(state[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@njit(cache=True, inline="always")
+def _value(u, signed):
+    return np.float32(2.0 * u - 1.0) if signed else np.float32(u)
+
+
+@njit(cache=True, nogil=True)
+def draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value):
+    """Fill count (batch,), index and value (batch, n_features) with the active features of each input.
+
+    With an empty first_cdf, inputs are drawn as they come; otherwise only inputs with an active
+    feature, first_cdf[u] being the probability that the first active unit is u or earlier. A uniform
+    below p says both that a unit is active and, divided by p, what its value is: one draw, not two.
+    """
+    n_units = kind.size
+    for b in range(count.size):
+        n_active = 0
+        first = 0
+        if first_cdf.size > 0:
+            u = _uniform(state)
+            while first < n_units - 1 and u >= first_cdf[first]:
+                first += 1
+        for unit in range(first, n_units):
+            u = _uniform(state)
+            if first_cdf.size == 0 or unit > first:
+                if u >= unit_probability[unit]:
+                    continue
+                u /= unit_probability[unit]
+            low, high = start[unit], start[unit + 1]
+            if kind[unit] == ANTICORRELATED:
+                u *= high - low
+                chosen = min(int(u), high - low - 1)
+                index[b, n_active] = members[low + chosen]
+                value[b, n_active] = _value(u - chosen, signed)
+                n_active += 1
+            else:
+                for member in range(low, high):
+                    if member > low:
+                        u = _uniform(state)
+                    index[b, n_active] = members[member]
+                    value[b, n_active] = _value(u, signed)
+                    n_active += 1
+        count[b] = n_active
+
+
+@njit(cache=True, nogil=True)
+def draw_dense(state, unit_probability, first_cdf, kind, start, members, signed, x):
+    """Fill x (batch, n_features) with the inputs that `draw` gives in sparse form."""
+    batch_size, n_features = x.shape
+    count = np.empty(batch_size, np.int32)
+    index = np.empty((batch_size, n_features), np.int32)
+    value = np.empty((batch_size, n_features), np.float32)
+    draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value)
+    x[:] = 0
+    for b in range(batch_size):
+        for k in range(count[b]):
+            x[b, index[b, k]] = value[b, k]
+
+
+def _rows(name: str, value: object, n_features: int) -> np.ndarray:
+    """Broadcast to (n_rows, n_features). A vector is read by `name`: importance is per feature,
+    feature_probability per instance."""
+    result = checks.array(name, value, ndim=(0, 1, 2))
+    if result.ndim == 0:
+        return np.full((1, n_features), float(result))
+    if result.ndim == 1 and name == "feature_probability":
+        return np.repeat(result[:, None], n_features, axis=1)
+    result = np.atleast_2d(result)
+    if result.shape[1] != n_features:
+        raise ValueError(f"{name} must have n_features = {n_features} entries a row; got shape {result.shape}")
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class SparseFeatures:
+    """The distribution of the inputs, and how much each feature matters to the loss.
+
+    Shapes: feature_probability: a number, (n_instances,) or (n_instances, n_features);
+            importance: a number, (n_features,) or (n_instances, n_features).
+            Both attributes are (n_rows, n_features); a single row serves any number of instances.
+    Units:  feature_probability in (0, 1] is the density, 1 - sparsity; importance >= 0 is the weight
+            of a feature's squared error.
+    Raises: ValueError for anything else, for sets that overlap or name unknown features, and for sets
+            whose members differ in probability (or, if anticorrelated, together exceed 1).
+    Source: Elhage et al. 2022, 'Setup'; sets: 'Correlated and Anticorrelated Features'.
+    """
+
+    n_features: int
+    feature_probability: Any = 1.0
+    importance: Any = 1.0
+    signed: bool = False
+    correlated_sets: Sequence[Sequence[int]] = ()
+    anticorrelated_sets: Sequence[Sequence[int]] = ()
+    units: Units = field(init=False, repr=False)
+    unit_probability: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n_features = checks.whole_number("n_features", self.n_features)
+        probability = _rows("feature_probability", self.feature_probability, n_features)
+        if probability.min() <= 0 or probability.max() > 1:
+            bad = probability[(probability <= 0) | (probability > 1)][0]
+            raise ValueError(f"feature_probability must be above 0 and at most 1; got {bad}")
+        importance = _rows("importance", self.importance, n_features)
+        if importance.min() < 0:
+            raise ValueError(f"importance must be 0 or more; got {importance.min()}")
+        rows = {len(probability), len(importance)} - {1}
+        if len(rows) > 1:
+            raise ValueError(
+                "feature_probability and importance must agree on n_instances; "
+                f"got {len(probability)} and {len(importance)} rows"
+            )
+        units = self._units(n_features)
+        size = np.where(units.kind == ANTICORRELATED, np.diff(units.start), 1)
+        unit_probability = probability[:, units.members[units.start[:-1]]] * size
+        for u in range(len(units.kind)):
+            members = units.members[units.start[u] : units.start[u + 1]]
+            if np.ptp(probability[:, members], axis=1).max() > 0:
+                raise ValueError(
+                    "feature_probability must be equal within a correlated or anticorrelated set; "
+                    f"features {members.tolist()} differ"
+                )
+        if unit_probability.max() > 1 + 1e-12:
+            raise ValueError(
+                "feature_probability of an anticorrelated set must sum to at most 1; "
+                f"got {unit_probability.max():g}"
+            )
+        for name, value in [
+            ("n_features", n_features),
+            ("feature_probability", probability),
+            ("importance", importance),
+            ("units", units),
+            ("unit_probability", np.ascontiguousarray(unit_probability)),
+        ]:
+            object.__setattr__(self, name, value)
+
+    def _units(self, n_features: int) -> Units:
+        kinds, groups, seen = [], [], set()
+        for name, kind in [("correlated_sets", CORRELATED), ("anticorrelated_sets", ANTICORRELATED)]:
+            for members in getattr(self, name):
+                members = [int(i) for i in members]
+                if not members or len(set(members)) < len(members) or seen & set(members):
+                    raise ValueError(f"{name} must be disjoint sets without repeats; got {members}")
+                if min(members) < 0 or max(members) >= n_features:
+                    raise ValueError(f"{name} must name features 0 to {n_features - 1}; got {members}")
+                seen |= set(members)
+                kinds.append(kind)
+                groups.append(members)
+        alone = [[i] for i in range(n_features) if i not in seen]
+        kinds += [INDEPENDENT] * len(alone)
+        groups += alone
+        start = np.cumsum([0] + [len(group) for group in groups])
+        return Units(np.array(kinds, np.int64), start.astype(np.int64), np.concatenate(groups).astype(np.int64))
+
+    @property
+    def n_instances(self) -> int:
+        """How many instances the settings are for; 1 serves any number."""
+        return max(len(self.feature_probability), len(self.importance))
+
+    @property
+    def empty_probability(self) -> np.ndarray:
+        """Probability (n_rows,) that no feature is active."""
+        return np.prod(1 - np.minimum(self.unit_probability, 1), axis=1)
+
+    def select(self, index: Iterable[int] | np.ndarray) -> SparseFeatures:
+        """The settings of these instances, in this order."""
+        rows = np.asarray(index)
+        return SparseFeatures(
+            self.n_features,
+            np.broadcast_to(self.feature_probability, (self.n_instances, self.n_features))[rows],
+            np.broadcast_to(self.importance, (self.n_instances, self.n_features))[rows],
+            self.signed,
+            self.correlated_sets,
+            self.anticorrelated_sets,
+        )
+
+    def first_active_cdf(self, row: int) -> np.ndarray:
+        """Distribution function of the first active unit, given that there is one."""
+        q = np.minimum(self.unit_probability[row], 1)
+        first = q * np.concatenate([[1.0], np.cumprod(1 - q)[:-1]])
+        return np.cumsum(first) / first.sum()
+
+    def sample(self, batch_size: int, seeds: Any) -> Float[torch.Tensor, "n_instances batch n_features"]:
+        """Draw inputs, one stream of random numbers per seed.
+
+        Shapes: seeds (n_instances,), or one seed that all instances share
+                -> (n_instances, batch_size, n_features), float32.
+        Raises: ValueError for a batch_size below 1 or seeds that do not match the instances.
+        """
+        batch_size = checks.whole_number("batch_size", batch_size)
+        seeds = checks.seeds("seeds", seeds)
+        n_instances = max(len(seeds), self.n_instances)
+        if len(seeds) not in (1, n_instances) or self.n_instances not in (1, n_instances):
+            raise ValueError(
+                f"seeds must be one, or one for each of {self.n_instances} instances; got {len(seeds)}"
+            )
+        x = np.empty((n_instances, batch_size, self.n_features), np.float32)
+        for k, seed in enumerate(np.broadcast_to(seeds, n_instances)):
+            q = self.unit_probability[k % len(self.unit_probability)]
+            draw_dense(new_stream(seed, HELD_OUT), q, np.empty(0), *self.units, self.signed, x[k])
+        return torch.from_numpy(x)

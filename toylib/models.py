@@ -1,0 +1,141 @@
+"""The toy models: parameters and forward, nothing else.
+
+Every model maps x to h to x': h is a linear map of the input, through a ReLU if the model has
+neurons; x' is a linear map of h plus a bias, through a ReLU if the output has one. Many instances
+live side by side along a leading axis. W has shape (n_instances, n_hidden, n_features), so that the
+code reads like the paper's W^T W x; the authors' notebook stores its transpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from . import checks
+
+
+class ToyModel(nn.Module):
+    """What the four models share; use one of them, not this.
+
+    Shapes: W_in (n_instances, n_hidden, n_features), W_out (n_instances, n_features, n_hidden),
+            b_final (n_instances, n_features), seeds (n_instances,).
+    Raises: ValueError for sizes below 1, seeds that are not whole numbers, a scale that is not positive.
+
+    Instance k is initialised from seeds[k] alone: it does not matter how many stand beside it. Weights
+    are Xavier-normal for one (n_hidden, n_features) matrix, times init_scale; biases are 0.
+    """
+
+    hidden_relu = False
+    output_relu = True
+    tied = True
+
+    output_scale = 1.0
+
+    def __init__(
+        self, n_features: int, n_hidden: int, seeds: Any = 0, *, init_scale: float = 1.0, b_init: Any = 0.0
+    ) -> None:
+        super().__init__()
+        self.n_features = checks.whole_number("n_features", n_features)
+        self.n_hidden = checks.whole_number("n_hidden", n_hidden)
+        self.seeds = checks.seeds("seeds", seeds)
+        std = checks.number("init_scale", init_scale, above=0) * (2 / (self.n_features + self.n_hidden)) ** 0.5
+        n_matrices = 1 if self.tied else 2
+        drawn = torch.empty(self.n_instances, n_matrices, self.n_hidden, self.n_features)
+        for k, seed in enumerate(self.seeds):
+            drawn[k].normal_(0, std, generator=torch.Generator().manual_seed(int(seed)))
+        if self.tied:
+            self.W = nn.Parameter(drawn[:, 0].clone())
+        else:
+            self.W1 = nn.Parameter(drawn[:, 0].clone())
+            self.W2 = nn.Parameter(drawn[:, 1].mT * self.output_scale)
+        b_start = torch.from_numpy(checks.array("b_init", b_init, ndim=(0, 1))).float().reshape(-1, 1)
+        if len(b_start) not in (1, self.n_instances):
+            raise ValueError(f"b_init must be a number or one per instance ({self.n_instances}); got {len(b_start)}")
+        self.b_final = nn.Parameter(b_start.repeat(self.n_instances // len(b_start), self.n_features))
+
+    @property
+    def n_instances(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def W_in(self) -> Float[Tensor, "n_instances n_hidden n_features"]:
+        """Input weights of every hidden unit."""
+        return self.W if self.tied else self.W1
+
+    @property
+    def W_out(self) -> Float[Tensor, "n_instances n_features n_hidden"]:
+        """Output weights of every hidden unit; W^T where the model is tied."""
+        return self.W.mT if self.tied else self.W2
+
+    def hidden(self, x: Float[Tensor, "n_instances batch n_features"]) -> Float[Tensor, "n_instances batch n_hidden"]:
+        """Hidden activations."""
+        h = x @ self.W_in.mT
+        return torch.relu(h) if self.hidden_relu else h
+
+    def forward(
+        self, x: Float[Tensor, "n_instances batch n_features"]
+    ) -> Float[Tensor, "n_instances batch n_features"]:
+        """The model's output for these inputs."""
+        o = self.hidden(x) @ self.W_out.mT + self.b_final[:, None]
+        return torch.relu(o) if self.output_relu else o
+
+    def target(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """What the output should be: the input itself."""
+        return x
+
+    def select(self, index: Iterable[int] | np.ndarray | slice) -> Self:
+        """A copy of these instances, in this order."""
+        rows = np.arange(self.n_instances)[index if isinstance(index, slice) else np.asarray(index)]
+        if rows.ndim != 1 or rows.size == 0:
+            raise ValueError(f"index must choose at least one of {self.n_instances} instances; got {index!r}")
+        chosen = type(self)(self.n_features, self.n_hidden, self.seeds[rows])
+        chosen.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
+        return chosen.to(self.b_final)
+
+
+class LinearModel(ToyModel):
+    """x' = W^T W x + b. Keeps the n_hidden most important directions, as PCA does.
+
+    Source: Elhage et al. 2022, 'Experiment Setup', 'The linear model'.
+    """
+
+    output_relu = False
+
+
+class ReLUOutputModel(ToyModel):
+    """x' = ReLU(W^T W x + b). Superposition appears with sparsity; no privileged basis.
+
+    Source: Elhage et al. 2022, 'Experiment Setup', 'The ReLU output model'.
+    """
+
+
+class ReLUHiddenModel(ToyModel):
+    """x' = ReLU(W^T ReLU(W x) + b), the paper's third model: hidden units are neurons.
+
+    Source: Elhage et al. 2022, 'Superposition in a Privileged Basis'.
+    """
+
+    hidden_relu = True
+
+
+class AbsoluteValueModel(ToyModel):
+    """y' = ReLU(W2 ReLU(W1 x) + b) with the target y = |x|: neurons that must compute.
+
+    W2 starts at a twentieth of Xavier's size: at full size most output ReLUs die on sparse data, and the
+    loss stalls near half of what predicting the mean would give.
+
+    Source: Elhage et al. 2022, 'Computation in Superposition'.
+    """
+
+    hidden_relu = True
+    tied = False
+    output_scale = 0.05
+
+    def target(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """What the output should be: the absolute value of each feature."""
+        return x.abs()

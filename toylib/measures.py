@@ -1,0 +1,271 @@
+"""What a trained model does with its features: pure functions of weights.
+
+Two families. Where directions matter (models without neurons): norm, interference, dimensionality.
+Where neurons matter: the contribution of every neuron to every feature, and how many features share
+a neuron. All are unchanged when a neuron's input weights are multiplied by a and its output weights
+divided by a, since that leaves the function unchanged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from . import checks
+from .features import SparseFeatures
+from .models import ToyModel
+
+DEAD, MONOSEMANTIC, POLYSEMANTIC = 0, 1, 2
+KINDS = ("dead", "monosemantic", "polysemantic")
+THETA = 0.25  # a neuron has the features that contribute more than this share of its largest
+DEAD_BELOW = 0.05  # of a unit feature: a neuron that reconstructs less than this of any has none
+
+
+def _three_dimensional(name: str, value: object) -> None:
+    if not isinstance(value, Tensor) or value.ndim != 3 or 0 in value.shape:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{name} must be a tensor (n_instances, n_hidden, n_features), not empty; got {shape}")
+
+
+# --- directions ------------------------------------------------------------------------------------------
+
+
+def feature_norm(W: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_features"]:
+    """Length of each feature's direction: about 1 if it is represented, 0 if it is not.
+
+    Raises: ValueError if W is not 3-D; the message shows W's shape.
+    Source: Elhage et al. 2022, 'Basic Results'.
+    """
+    _three_dimensional("W", W)
+    return W.detach().norm(dim=1)
+
+
+def _squared_overlaps(W: Tensor) -> Tensor:
+    """(unit W_i . W_j)^2, with 0 for a feature i that has no direction."""
+    W = W.detach()
+    norm = W.norm(dim=1, keepdim=True)
+    unit = torch.where(norm > 1e-6, W / norm.clamp(min=1e-6), 0.0)
+    return (unit.mT @ W).square()
+
+
+def interference(W: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_features"]:
+    """How much the other features project on each feature's direction.
+
+        sum over j != i of (W_i/|W_i| . W_j)^2
+
+    Units:  dimensionless; 0 if feature i has its direction to itself, or has none.
+    Raises: ValueError if W is not 3-D.
+    Source: Elhage et al. 2022, 'Basic Results'.
+    """
+    _three_dimensional("W", W)
+    overlaps = _squared_overlaps(W)
+    return overlaps.sum(2) - overlaps.diagonal(dim1=1, dim2=2)
+
+
+def feature_dimensionality(
+    W: Float[Tensor, "n_instances n_hidden n_features"],
+) -> Float[Tensor, "n_instances n_features"]:
+    """Share of a hidden dimension that each feature gets.
+
+        D_i = |W_i|^2 / sum_j (W_i/|W_i| . W_j)^2
+
+    Units:  dimensionless, in [0, 1]; an unlearned (zero) feature has 0.
+    Raises: ValueError if W is not 3-D.
+    Source: Elhage et al. 2022, 'Feature Dimensionality'; equal to the capacity of Scherlis et al. 2022.
+    """
+    _three_dimensional("W", W)
+    total = _squared_overlaps(W).sum(2)
+    return torch.where(total > 0, feature_norm(W).square() / total.clamp(min=1e-12), 0.0)
+
+
+def dimensions_per_feature(W: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, " n_instances"]:
+    """Hidden dimensions per represented feature, D* = n_hidden / |W|_F^2.
+
+    Units:  dimensionless; 1 without superposition, 1/2 for antipodal pairs, inf if nothing is represented.
+    Raises: ValueError if W is not 3-D.
+    Source: Elhage et al. 2022, 'Is There Geometric Structure in Superposition?'.
+    """
+    _three_dimensional("W", W)
+    return W.shape[1] / W.detach().square().sum((1, 2))
+
+
+# --- neurons ---------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def contributions(
+    model: ToyModel, features: SparseFeatures, *, rotation: Float[Tensor, "n_hidden n_hidden"] | None = None
+) -> Float[Tensor, "n_instances n_hidden n_features"]:
+    """How much of a unit feature i comes back through neuron j.
+
+        C_ji = max(0, W_out_ij h_j(e_i))     and, for signed features, the same for -e_i added
+
+    A rotation looks at the same hidden layer along other axes than its neurons: the control that asks
+    whether the neurons are special.
+
+    Units:  of the feature; the C_ji of a well represented feature sum to about 1 over j.
+    Raises: ValueError if model and features differ in n_features, or rotation is not square.
+    """
+    if features.n_features != model.n_features:
+        raise ValueError(f"features must have the model's n_features = {model.n_features}; got {features.n_features}")
+    if rotation is not None and rotation.shape != (model.n_hidden, model.n_hidden):
+        raise ValueError(f"rotation must be ({model.n_hidden}, {model.n_hidden}); got {tuple(rotation.shape)}")
+    total = torch.zeros_like(model.W_in)
+    for sign in (1.0, -1.0) if features.signed else (1.0,):
+        response = sign * model.W_in
+        if model.hidden_relu:
+            response = response.relu()
+        out = sign * model.W_out.mT if model.target(torch.tensor(-1.0)) < 0 else model.W_out.mT
+        if rotation is not None:
+            response, out = rotation @ response, rotation @ out
+        total += (response * out).relu()
+    return total
+
+
+def _shares(C: Tensor) -> Tensor:
+    _three_dimensional("C", C)
+    if (C < 0).any() or not torch.isfinite(C).all():
+        raise ValueError(f"C must be finite and 0 or more; got {C[~(C >= 0)].ravel()[0].item()}")
+    total = C.sum(2, keepdim=True)
+    return torch.where(total > 0, C / total.clamp(min=1e-30), 0.0)
+
+
+def participation_ratio(
+    C: Float[Tensor, "n_instances n_hidden n_features"],
+) -> Float[Tensor, "n_instances n_hidden"]:
+    """Features per neuron, counted smoothly: (sum_i C_i)^2 / sum_i C_i^2.
+
+    Units:  features; k equal contributions count k, a neuron with none counts 0.
+    Raises: ValueError if C is not 3-D, not finite or negative.
+    """
+    square = _shares(C).square().sum(2)
+    return torch.where(square > 0, 1 / square.clamp(min=1e-30), 0.0)
+
+
+def exp_entropy(C: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_hidden"]:
+    """Features per neuron as the Hill number of order 1: exp of the entropy of the shares. 0 for none.
+
+    Source: Hill 1973.
+    """
+    p = _shares(C)
+    entropy = -torch.where(p > 0, p * p.clamp(min=1e-30).log(), 0.0).sum(2)
+    return torch.where(p.sum(2) > 0, entropy.exp(), 0.0)
+
+
+def maximum_share(C: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_hidden"]:
+    """Share of a neuron's largest contribution: 1 if it has one feature, 0 if it has none."""
+    return _shares(C).amax(2)
+
+
+def features_of_neurons(
+    C: Float[Tensor, "n_instances n_hidden n_features"], *, theta: float = THETA, dead_below: float = DEAD_BELOW
+) -> Bool[Tensor, "n_instances n_hidden n_features"]:
+    """Which features a neuron has: those above theta times its largest; none if that is below dead_below.
+
+    Raises: ValueError if C is not 3-D or negative, theta is outside [0, 1) or dead_below is negative.
+    """
+    _shares(C)
+    theta = checks.number("theta", theta, at_least=0, at_most=0.999)
+    dead_below = checks.number("dead_below", dead_below, at_least=0)
+    largest = C.amax(2, keepdim=True)
+    return (C > theta * largest) & (largest > dead_below)
+
+
+def features_per_neuron(
+    C: Float[Tensor, "n_instances n_hidden n_features"], *, theta: float = THETA, dead_below: float = DEAD_BELOW
+) -> Int[Tensor, "n_instances n_hidden"]:
+    """Number of features a neuron has, by `features_of_neurons`."""
+    return features_of_neurons(C, theta=theta, dead_below=dead_below).sum(2)
+
+
+def neuron_kinds(
+    C: Float[Tensor, "n_instances n_hidden n_features"], *, theta: float = THETA, dead_below: float = DEAD_BELOW
+) -> Int[Tensor, "n_instances n_hidden"]:
+    """DEAD, MONOSEMANTIC (one feature) or POLYSEMANTIC (two or more), as 0, 1 or 2 for every neuron."""
+    return features_per_neuron(C, theta=theta, dead_below=dead_below).clamp(max=2)
+
+
+def kind_shares(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[Tensor, "n_instances 3"]:
+    """Share of dead, monosemantic and polysemantic neurons in each model."""
+    return torch.stack([(kinds == kind).double().mean(1) for kind in range(3)], dim=1)
+
+
+def polysemantic_fraction(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[Tensor, " n_instances"]:
+    """Polysemantic share of the neurons that are not dead; NaN for a model whose neurons are all dead."""
+    alive = (kinds != DEAD).sum(1)
+    return (kinds == POLYSEMANTIC).sum(1).double() / alive
+
+
+def holds_both_kinds(kinds: Int[Tensor, "n_instances n_hidden"]) -> Bool[Tensor, " n_instances"]:
+    """Whether a layer holds at least one monosemantic and at least one polysemantic neuron."""
+    return (kinds == MONOSEMANTIC).any(1) & (kinds == POLYSEMANTIC).any(1)
+
+
+@torch.no_grad()
+def represented(
+    model: ToyModel, features: SparseFeatures, *, above: float = 0.5
+) -> Bool[Tensor, "n_instances n_features"]:
+    """Whether the model reads feature i at all: x'_i(e_i) - x'_i(0) > above.
+
+    Without subtracting the output at the empty input, features that only the bias predicts would count.
+    For signed features, the mean over e_i and -e_i of the move towards the target.
+    """
+    eye = torch.eye(model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)[None]
+    rest = model(torch.zeros_like(eye[:, :1]))
+    gain = torch.zeros_like(model.b_final)
+    signs = (1.0, -1.0) if features.signed else (1.0,)
+    for sign in signs:
+        moved = (model(sign * eye) - rest).diagonal(dim1=1, dim2=2)
+        gain += moved * model.target(torch.tensor(sign)).sign() / len(signs)
+    return gain > above
+
+
+def regime(
+    has: Bool[Tensor, "n_hidden n_features"], represented: Bool[Tensor, " n_features"]
+) -> list[tuple[int, int]]:
+    """The layer's parts, as (features, neurons) of every connected group, largest first.
+
+    [(3, 2), (1, 1), (1, 1)] is two neurons that hold three features between them, and two clean ones.
+    Neurons without a represented feature, and features without a neuron, belong to no part.
+
+    Raises: ValueError if the shapes do not match.
+    """
+    if has.ndim != 2 or represented.shape != has.shape[1:]:
+        raise ValueError(
+            f"has must be (n_hidden, n_features) and represented (n_features,); got {tuple(has.shape)} and "
+            f"{tuple(represented.shape)}"
+        )
+    edges = (has & represented).cpu().numpy()
+    n_hidden, n_features = edges.shape
+    graph = np.zeros((n_hidden + n_features,) * 2, bool)
+    graph[:n_hidden, n_hidden:] = edges
+    _, part = connected_components(graph, directed=False)
+    parts = [
+        (int((part[n_hidden:] == p).sum()), int((part[:n_hidden] == p).sum()))
+        for p in range(part.max() + 1)
+        if (part[:n_hidden] == p).any() and (part[n_hidden:] == p).any()
+    ]
+    return sorted(parts, reverse=True)
+
+
+# --- losses to compare with ------------------------------------------------------------------------------
+
+
+def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float[np.ndarray, " rows"]:
+    """Loss when the n_represented costliest features are exact and the rest are at their mean.
+
+        sum over the others of I_i Var(x_i),   Var = p/3 - p^2/4
+
+    With n_represented = 0 it is the null predictor's loss. The same holds for the target |x| of signed
+    features. Without superposition a model represents n_hidden features, or n_hidden / 2 absolute values
+    (two neurons each).
+
+    Raises: ValueError if n_represented is not between 0 and n_features.
+    """
+    n_represented = checks.whole_number("n_represented", n_represented, at_least=0, at_most=features.n_features)
+    p = features.feature_probability
+    cost = np.sort(features.importance * (p / 3 - p**2 / 4), axis=1)[:, ::-1]
+    return cost[:, n_represented:].sum(1)

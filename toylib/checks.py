@@ -15,7 +15,9 @@ def _shown(value: object) -> str:
 
 def whole_number(name: str, value: object, *, at_least: int = 1, at_most: int | None = None) -> int:
     """Return `value` as an int, or raise ValueError if it is not a whole number in range."""
-    allowed = f"a whole number, {at_least} or more" + (f" and {at_most} or less" if at_most is not None else "")
+    allowed = f"a whole number, {at_least} or more" + (
+        f" and {at_most} or less" if at_most is not None else ""
+    )
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
     number = int(value)
@@ -25,7 +27,12 @@ def whole_number(name: str, value: object, *, at_least: int = 1, at_most: int | 
 
 
 def number(
-    name: str, value: object, *, above: float | None = None, at_least: float | None = None, at_most: float | None = None
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
 ) -> float:
     """Return `value` as a float, or raise ValueError if it is not a finite number in range."""
     limits = [(above, "above {}"), (at_least, "{} or more"), (at_most, "{} or less")]
@@ -71,7 +78,9 @@ def seeds(name: str, value: object) -> np.ndarray:
     if result.ndim != 1 or result.size == 0 or result.dtype.kind not in "iu":
         raise ValueError(f"{name} must be {allowed}, at least one; got {_shown(value)}")
     if result.min() < 0 or result.max() > 2**53:
-        raise ValueError(f"{name} must be {allowed}; got {_shown(result.min() if result.min() < 0 else result.max())}")
+        raise ValueError(
+            f"{name} must be {allowed}; got {_shown(result.min() if result.min() < 0 else result.max())}"
+        )
     return result.astype(np.int64)
 
 

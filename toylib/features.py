@@ -122,7 +122,9 @@ def _rows(name: str, value: object, n_features: int) -> np.ndarray:
         return np.repeat(result[:, None], n_features, axis=1)
     result = np.atleast_2d(result)
     if result.shape[1] != n_features:
-        raise ValueError(f"{name} must have n_features = {n_features} entries a row; got shape {result.shape}")
+        raise ValueError(
+            f"{name} must have n_features = {n_features} entries a row; got shape {result.shape}"
+        )
     return result
 
 
@@ -189,7 +191,9 @@ class SparseFeatures:
             object.__setattr__(self, name, value)
 
     def _units(self, n_features: int) -> Units:
-        kinds, groups, seen = [], [], set()
+        kinds: list[int] = []
+        groups: list[list[int]] = []
+        seen: set[int] = set()
         for name, kind in [("correlated_sets", CORRELATED), ("anticorrelated_sets", ANTICORRELATED)]:
             for members in getattr(self, name):
                 members = [int(i) for i in members]
@@ -204,7 +208,9 @@ class SparseFeatures:
         kinds += [INDEPENDENT] * len(alone)
         groups += alone
         start = np.cumsum([0] + [len(group) for group in groups])
-        return Units(np.array(kinds, np.int64), start.astype(np.int64), np.concatenate(groups).astype(np.int64))
+        return Units(
+            np.array(kinds, np.int64), start.astype(np.int64), np.concatenate(groups).astype(np.int64)
+        )
 
     @property
     def n_instances(self) -> int:

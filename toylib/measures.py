@@ -27,13 +27,17 @@ DEAD_BELOW = 0.05  # of a unit feature: a neuron that reconstructs less than thi
 def _three_dimensional(name: str, value: object) -> None:
     if not isinstance(value, Tensor) or value.ndim != 3 or 0 in value.shape:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{name} must be a tensor (n_instances, n_hidden, n_features), not empty; got {shape}")
+        raise ValueError(
+            f"{name} must be a tensor (n_instances, n_hidden, n_features), not empty; got {shape}"
+        )
 
 
 # --- directions ------------------------------------------------------------------------------------------
 
 
-def feature_norm(W: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_features"]:
+def feature_norm(
+    W: Float[Tensor, "n_instances n_hidden n_features"],
+) -> Float[Tensor, "n_instances n_features"]:
     """Length of each feature's direction: about 1 if it is represented, 0 if it is not.
 
     Raises: ValueError if W is not 3-D; the message shows W's shape.
@@ -51,7 +55,9 @@ def _squared_overlaps(W: Tensor) -> Tensor:
     return (unit.mT @ W).square()
 
 
-def interference(W: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_features"]:
+def interference(
+    W: Float[Tensor, "n_instances n_hidden n_features"],
+) -> Float[Tensor, "n_instances n_features"]:
     """How much the other features project on each feature's direction.
 
         sum over j != i of (W_i/|W_i| . W_j)^2
@@ -81,7 +87,9 @@ def feature_dimensionality(
     return torch.where(total > 0, feature_norm(W).square() / total.clamp(min=1e-12), 0.0)
 
 
-def dimensions_per_feature(W: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, " n_instances"]:
+def dimensions_per_feature(
+    W: Float[Tensor, "n_instances n_hidden n_features"],
+) -> Float[Tensor, " n_instances"]:
     """Hidden dimensions per represented feature, D* = n_hidden / |W|_F^2.
 
     Units:  dimensionless; 1 without superposition, 1/2 for antipodal pairs, inf if nothing is represented.
@@ -110,9 +118,13 @@ def contributions(
     Raises: ValueError if model and features differ in n_features, or rotation is not square.
     """
     if features.n_features != model.n_features:
-        raise ValueError(f"features must have the model's n_features = {model.n_features}; got {features.n_features}")
+        raise ValueError(
+            f"features must have the model's n_features = {model.n_features}; got {features.n_features}"
+        )
     if rotation is not None and rotation.shape != (model.n_hidden, model.n_hidden):
-        raise ValueError(f"rotation must be ({model.n_hidden}, {model.n_hidden}); got {tuple(rotation.shape)}")
+        raise ValueError(
+            f"rotation must be ({model.n_hidden}, {model.n_hidden}); got {tuple(rotation.shape)}"
+        )
     total = torch.zeros_like(model.W_in)
     for sign in (1.0, -1.0) if features.signed else (1.0,):
         response = sign * model.W_in
@@ -155,13 +167,18 @@ def exp_entropy(C: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Te
     return torch.where(p.sum(2) > 0, entropy.exp(), 0.0)
 
 
-def maximum_share(C: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_hidden"]:
+def maximum_share(
+    C: Float[Tensor, "n_instances n_hidden n_features"],
+) -> Float[Tensor, "n_instances n_hidden"]:
     """Share of a neuron's largest contribution: 1 if it has one feature, 0 if it has none."""
     return _shares(C).amax(2)
 
 
 def features_of_neurons(
-    C: Float[Tensor, "n_instances n_hidden n_features"], *, theta: float = THETA, dead_below: float = DEAD_BELOW
+    C: Float[Tensor, "n_instances n_hidden n_features"],
+    *,
+    theta: float = THETA,
+    dead_below: float = DEAD_BELOW,
 ) -> Bool[Tensor, "n_instances n_hidden n_features"]:
     """Which features a neuron has: those above theta times its largest; none if that is below dead_below.
 
@@ -171,18 +188,24 @@ def features_of_neurons(
     theta = checks.number("theta", theta, at_least=0, at_most=0.999)
     dead_below = checks.number("dead_below", dead_below, at_least=0)
     largest = C.amax(2, keepdim=True)
-    return (C > theta * largest) & (largest > dead_below)
+    return (theta * largest < C) & (largest > dead_below)
 
 
 def features_per_neuron(
-    C: Float[Tensor, "n_instances n_hidden n_features"], *, theta: float = THETA, dead_below: float = DEAD_BELOW
+    C: Float[Tensor, "n_instances n_hidden n_features"],
+    *,
+    theta: float = THETA,
+    dead_below: float = DEAD_BELOW,
 ) -> Int[Tensor, "n_instances n_hidden"]:
     """Number of features a neuron has, by `features_of_neurons`."""
     return features_of_neurons(C, theta=theta, dead_below=dead_below).sum(2)
 
 
 def neuron_kinds(
-    C: Float[Tensor, "n_instances n_hidden n_features"], *, theta: float = THETA, dead_below: float = DEAD_BELOW
+    C: Float[Tensor, "n_instances n_hidden n_features"],
+    *,
+    theta: float = THETA,
+    dead_below: float = DEAD_BELOW,
 ) -> Int[Tensor, "n_instances n_hidden"]:
     """DEAD, MONOSEMANTIC (one feature) or POLYSEMANTIC (two or more), as 0, 1 or 2 for every neuron."""
     return features_per_neuron(C, theta=theta, dead_below=dead_below).clamp(max=2)
@@ -265,7 +288,9 @@ def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float
 
     Raises: ValueError if n_represented is not between 0 and n_features.
     """
-    n_represented = checks.whole_number("n_represented", n_represented, at_least=0, at_most=features.n_features)
+    n_represented = checks.whole_number(
+        "n_represented", n_represented, at_least=0, at_most=features.n_features
+    )
     p = features.feature_probability
     cost = np.sort(features.importance * (p / 3 - p**2 / 4), axis=1)[:, ::-1]
     return cost[:, n_represented:].sum(1)

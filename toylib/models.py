@@ -43,7 +43,9 @@ class ToyModel(nn.Module):
         self.n_features = checks.whole_number("n_features", n_features)
         self.n_hidden = checks.whole_number("n_hidden", n_hidden)
         self.seeds = checks.seeds("seeds", seeds)
-        std = checks.number("init_scale", init_scale, above=0) * (2 / (self.n_features + self.n_hidden)) ** 0.5
+        std = (
+            checks.number("init_scale", init_scale, above=0) * (2 / (self.n_features + self.n_hidden)) ** 0.5
+        )
         n_matrices = 1 if self.tied else 2
         drawn = torch.empty(self.n_instances, n_matrices, self.n_hidden, self.n_features)
         for k, seed in enumerate(self.seeds):
@@ -55,7 +57,9 @@ class ToyModel(nn.Module):
             self.W2 = nn.Parameter(drawn[:, 1].mT * self.output_scale)
         b_start = torch.from_numpy(checks.array("b_init", b_init, ndim=(0, 1))).float().reshape(-1, 1)
         if len(b_start) not in (1, self.n_instances):
-            raise ValueError(f"b_init must be a number or one per instance ({self.n_instances}); got {len(b_start)}")
+            raise ValueError(
+                f"b_init must be a number or one per instance ({self.n_instances}); got {len(b_start)}"
+            )
         self.b_final = nn.Parameter(b_start.repeat(self.n_instances // len(b_start), self.n_features))
 
     @property
@@ -72,7 +76,9 @@ class ToyModel(nn.Module):
         """Output weights of every hidden unit; W^T where the model is tied."""
         return self.W.mT if self.tied else self.W2
 
-    def hidden(self, x: Float[Tensor, "n_instances batch n_features"]) -> Float[Tensor, "n_instances batch n_hidden"]:
+    def hidden(
+        self, x: Float[Tensor, "n_instances batch n_features"]
+    ) -> Float[Tensor, "n_instances batch n_hidden"]:
         """Hidden activations."""
         h = x @ self.W_in.mT
         return torch.relu(h) if self.hidden_relu else h

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import joblib
 import numpy as np
@@ -194,7 +193,9 @@ def _check_match(model: ToyModel, features: SparseFeatures) -> None:
     if not isinstance(features, SparseFeatures):
         raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
     if features.n_features != model.n_features:
-        raise ValueError(f"features must have the model's n_features = {model.n_features}; got {features.n_features}")
+        raise ValueError(
+            f"features must have the model's n_features = {model.n_features}; got {features.n_features}"
+        )
     if features.n_instances not in (1, model.n_instances):
         raise ValueError(
             f"features must be for 1 or for the model's n_instances = {model.n_instances}; got {features.n_instances}"
@@ -280,7 +281,8 @@ def train(
     history = np.zeros((len(bounds) - 1, model.n_instances))
     taken = {step: {k: v.detach().clone() for k, v in model.state_dict().items()} for step in kept}
     started = time.perf_counter()
-    bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=not progress, leave=False)
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=hidden, leave=False)
 
     def run_block(rows: np.ndarray) -> None:
         part = model.select(rows)

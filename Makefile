@@ -80,7 +80,7 @@ book: $(READY)  ## re-execute chapters that are out of date, build the site
 # a second run over what the first one kept would pass.
 site: $(READY)
 	@$(call say,Site: building _build/html with warnings as errors)
-	@$(PY) -m jupyter_book build . -n -W --keep-going --quiet || { rm -rf _build/html _build/.doctrees; exit 1; }
+	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -n -W --keep-going --quiet || { rm -rf _build/html _build/.doctrees; exit 1; }
 	@test -f _build/html/index.html
 
 reproduce: $(READY)  ## re-execute every chapter from nothing, build the site

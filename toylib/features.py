@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit
 
 from . import checks
+from .compiled import compiled
 
 INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 
@@ -33,14 +33,14 @@ class Units(NamedTuple):
     members: np.ndarray
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _mix(z):  # the output function of SplitMix64 (Steele, Lea & Flood 2014)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled()
 def new_stream(seed, purpose):
     """State (one uint64 in an array) of the random stream of this seed and purpose."""
     state = np.empty(1, np.uint64)
@@ -48,18 +48,18 @@ def new_stream(seed, purpose):
     return state
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _uniform(state):
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     return np.float64(_mix(state[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _value(u, signed):
     return np.float32(2.0 * u - 1.0) if signed else np.float32(u)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value):
     """Fill count (batch,), index and value (batch, n_features) with the active features of each input.
 
@@ -98,7 +98,7 @@ def draw(state, unit_probability, first_cdf, kind, start, members, signed, count
         count[b] = n_active
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def draw_dense(state, unit_probability, first_cdf, kind, start, members, signed, x):
     """Fill x (batch, n_features) with the inputs that `draw` gives in sparse form."""
     batch_size, n_features = x.shape

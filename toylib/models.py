@@ -9,7 +9,7 @@ code reads like the paper's W^T W x; the authors' notebook stores its transpose.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import checks
+
+Model = TypeVar("Model", bound="ToyModel")
 
 
 class ToyModel(nn.Module):
@@ -94,9 +96,9 @@ class ToyModel(nn.Module):
         """What the output should be: the input itself."""
         return x
 
-    def select(self, index: Iterable[int] | np.ndarray | slice) -> Self:
+    def select(self: Model, index: Iterable[int] | np.ndarray | slice) -> Model:
         """A copy of these instances, in this order."""
-        rows = np.arange(self.n_instances)[index if isinstance(index, slice) else np.asarray(index)]
+        rows = np.arange(self.n_instances)[index if isinstance(index, slice) else np.asarray(index, int)]
         if rows.ndim != 1 or rows.size == 0:
             raise ValueError(f"index must choose at least one of {self.n_instances} instances; got {index!r}")
         chosen = type(self)(self.n_features, self.n_hidden, self.seeds[rows])

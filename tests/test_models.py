@@ -1,0 +1,129 @@
+"""The models: forward by hand, initialisation as if alone, and named errors."""
+
+import numpy as np
+import pytest
+import torch
+
+import toylib.models as models
+from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
+
+ALL = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel]
+
+
+def with_weights(model_class, W, b):
+    W, b = torch.tensor(W, dtype=torch.float32), torch.tensor(b, dtype=torch.float32)
+    model = model_class(W.shape[1], W.shape[0])
+    with torch.no_grad():
+        model.W.copy_(W[None])
+        model.b_final.copy_(b[None])
+    return model
+
+
+W = [[1.0, -1.0]]  # one hidden unit, two features in an antipodal pair
+X = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]])
+
+
+@pytest.mark.parametrize(
+    ("model_class", "expected"),
+    [
+        (LinearModel, [[1.5, -0.75], [-0.5, 1.25], [0.5, 0.25]]),
+        (ReLUOutputModel, [[1.5, 0.0], [0.0, 1.25], [0.5, 0.25]]),
+        (ReLUHiddenModel, [[1.5, 0.0], [0.5, 0.25], [0.5, 0.25]]),
+    ],
+)
+def test_forward_of_an_antipodal_pair_by_hand(model_class, expected):
+    model = with_weights(model_class, W, [0.5, 0.25])
+    torch.testing.assert_close(model(X)[0], torch.tensor(expected))
+
+
+def test_two_neurons_compute_an_absolute_value_exactly():
+    model = AbsoluteValueModel(1, 2)
+    with torch.no_grad():
+        model.W1.copy_(torch.tensor([[[1.0], [-1.0]]]))
+        model.W2.copy_(torch.tensor([[[1.0, 1.0]]]))
+    x = torch.linspace(-1, 1, 9)[None, :, None]
+    torch.testing.assert_close(model(x), x.abs())
+    torch.testing.assert_close(model.target(x), x.abs())
+
+
+@pytest.mark.parametrize("model_class", ALL)
+def test_an_instance_starts_the_same_alone_and_among_others(model_class):
+    together, alone = model_class(5, 3, range(20)), model_class(5, 3, 13)
+    for name, value in together.named_parameters():
+        torch.testing.assert_close(value[13:14], dict(alone.named_parameters())[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("model_class", ALL)
+def test_initial_scale_does_not_depend_on_n_instances(model_class):
+    # Xavier: variance 2 / (n_features + n_hidden), here of 400 x 600 weights; five standard errors of a
+    # sample variance are 5 var sqrt(2 / n).
+    few, many = model_class(60, 40, range(100)), model_class(60, 40, range(200))
+    for model in (few, many):
+        variance, n = model.W_in.var().item(), model.W_in.numel()
+        assert abs(variance - 2 / 100) < 5 * (2 / 100) * np.sqrt(2 / n)
+
+
+def test_the_absolute_value_model_starts_with_small_output_weights():
+    model = AbsoluteValueModel(60, 40, range(20))
+    assert model.W2.std().item() == pytest.approx(AbsoluteValueModel.output_scale * (2 / 100) ** 0.5, rel=0.05)
+
+
+def test_init_scale_and_b_init_are_what_they_say():
+    a, b = ReLUOutputModel(4, 2, [0, 1]), ReLUOutputModel(4, 2, [0, 1], init_scale=0.5, b_init=[0.1, 0.2])
+    torch.testing.assert_close(b.W, a.W / 2)
+    torch.testing.assert_close(b.b_final, torch.tensor([[0.1] * 4, [0.2] * 4]))
+
+
+@pytest.mark.parametrize("model_class", ALL)
+def test_select_copies_the_chosen_instances_in_order(model_class):
+    model = model_class(5, 3, range(6))
+    chosen = model.select([4, 1])
+    x = torch.rand(2, 7, 5)
+    torch.testing.assert_close(chosen(x)[0], model(x[:1].expand(6, -1, -1))[4])
+    assert chosen.seeds.tolist() == [4, 1]
+    with torch.no_grad():
+        chosen.b_final += 1
+    assert model.b_final.abs().max() == 0
+
+
+def test_select_keeps_double_precision():
+    assert LinearModel(3, 2, range(2)).double().select([1]).W.dtype == torch.float64
+
+
+def test_tied_models_write_out_what_they_read_in():
+    model = ReLUHiddenModel(4, 2, range(3))
+    torch.testing.assert_close(model.W_out, model.W.mT)
+    assert model.hidden(torch.randn(3, 5, 4)).min() >= 0
+
+
+BAD = [
+    (dict(n_features=0), "n_features must be a whole number, 1 or more; got 0"),
+    (dict(n_hidden=-2), "n_hidden must be a whole number, 1 or more; got -2"),
+    (dict(n_hidden="two"), "n_hidden must be a whole number, 1 or more; got 'two'"),
+    (dict(seeds=[]), "seeds must be whole numbers"),
+    (dict(seeds=[0.5]), "seeds must be whole numbers"),
+    (dict(seeds=-3), "seeds must be whole numbers from 0 to 2**53; got -3"),
+    (dict(init_scale=0), "init_scale must be a finite number, above 0; got 0"),
+    (dict(init_scale=float("inf")), "init_scale must be a finite number"),
+    (dict(b_init=float("nan")), "b_init must be finite"),
+    (dict(b_init=[0.1, 0.2, 0.3]), "b_init must be a number or one per instance (2); got 3"),
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[message[:40] for _, message in BAD])
+@pytest.mark.parametrize("model_class", ALL)
+def test_bad_models_are_named(model_class, arguments, message):
+    with pytest.raises(ValueError, match=".") as caught:
+        model_class(**{"n_features": 4, "n_hidden": 2, "seeds": [0, 1], **arguments})
+    assert message in str(caught.value)
+
+
+def test_select_nothing_is_named():
+    with pytest.raises(ValueError, match="index must choose at least one of 2 instances"):
+        ReLUOutputModel(4, 2, [0, 1]).select([])
+
+
+def test_all_public_models_are_tested():
+    public = {m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.ToyModel)}
+    assert public - {models.ToyModel} == set(ALL)

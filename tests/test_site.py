@@ -1,0 +1,444 @@
+"""The built site, opened in a real browser with the network blocked.
+
+Every page under _build/html is opened once, at the width of a desktop and of a phone; each test below
+looks at one property of what was seen. `make test` builds the site first.
+"""
+
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import address
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+PAGES = sorted(
+    path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts
+)
+DESKTOP, PHONE = 1440, 360
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# What a reader would see if MyST or MathJax had left its source in the page.
+UNRENDERED = {
+    "a role": re.compile(r"\{[a-z][a-z:_-]*\}`|\{(numref|eq|cite|cite:[a-z]+|ref|doc|glue)[:}]"),
+    "a directive": re.compile(r"^\s*(```|:::)\s*\{", re.MULTILINE),
+    "display maths": re.compile(r"\$\$"),
+    "a fraction or a command of TeX": re.compile(r"\\(frac|sum|mathrm|left|begin)\b"),
+    "an unnumbered reference": re.compile(r"(Fig\.|Table|Equation) (%s|\?\?)"),
+}
+
+# Runs in the page once MathJax has finished: everything the tests ask of it.
+LOOK = """
+async () => {
+  if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
+  const article = document.querySelector("article.bd-article") ?? document.querySelector("main");
+  const pictures = [...document.querySelectorAll("img")];
+  for (const picture of pictures) picture.loading = "eager";
+  await Promise.all(pictures.map(picture => picture.decode().catch(() => null)));
+  const prose = article.cloneNode(true);
+  for (const code of prose.querySelectorAll("pre, code, script, style, mjx-container")) code.remove();
+  return {
+    title: document.title,
+    lang: document.documentElement.lang,
+    // the theme keeps a second heading, for print only
+    headings: [...document.querySelectorAll("h1")].filter(node => node.checkVisibility()).length,
+    icon: document.querySelector("link[rel~=icon]")?.href ?? null,
+    prose: prose.textContent,
+    formulas: document.querySelectorAll(".math").length,
+    typeset: document.querySelectorAll(".math mjx-container").length,
+    maths_errors: [...document.querySelectorAll("mjx-merror")].map(node => node.textContent),
+    problems: [...document.querySelectorAll(".problematic, .system-message")].map(node => node.textContent),
+    pictures: pictures.map(picture => ({
+      src: picture.getAttribute("src"),
+      alt: picture.getAttribute("alt"),
+      shown: picture.complete && picture.naturalWidth > 0,
+      content: article.contains(picture),
+    })),
+  };
+}
+"""
+
+# The elements that stick out of the page to the right, for the message of a failing test.
+OVERFLOW = """
+() => {
+  const width = document.documentElement.clientWidth;
+  const page = Math.max(document.documentElement.scrollWidth, document.body.scrollWidth);
+  if (page <= width) return [];
+  const sticksOut = element => element.getBoundingClientRect().right > width + 1;
+  const wide = [...document.querySelectorAll("main *:not(pre *)")].filter(sticksOut);
+  return [`${page}px in ${width}px`, ...wide.slice(0, 4).map(e => `<${e.localName} class="${e.className}">`)];
+}
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one page showed, asked for and complained of."""
+
+    facts: dict[str, Any]
+    requests: list[str]
+    failed: list[str]
+    console: list[str]
+    overflow: dict[int, list[str]]
+
+
+@functools.cache
+def parsed(page: str) -> BeautifulSoup:
+    return BeautifulSoup((SITE / page).read_text(encoding="utf-8"), "html.parser")
+
+
+def is_redirect(page: str) -> bool:
+    refresh = parsed(page).find("meta", attrs={"http-equiv": re.compile("refresh", re.IGNORECASE)})
+    return refresh is not None
+
+
+def attribute(tag: Tag, name: str) -> str:
+    value = tag.get(name) or ""
+    return value if isinstance(value, str) else " ".join(value)
+
+
+# index.html only leads on to the front page, which a test of its own follows
+CONTENT = [page for page in PAGES if not is_redirect(page)]
+CHAPTERS = [page for page in CONTENT if (ROOT / page).with_suffix(".ipynb").exists()]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The site on localhost; the address ends in a slash."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(SITE)))
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}/"
+    httpd.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.fail(
+            "the site tests need Chromium; on Debian: apt-get install chromium (.ci/run does)", pytrace=False
+        )
+    # Chromium's own traffic is switched off, so that all there is comes from the page. Root has no sandbox.
+    options = [
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ]
+    if os.name == "posix" and os.geteuid() == 0:
+        options.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=options)
+        yield chromium
+        chromium.close()
+
+
+def watched(browser: Browser, home: str, **options: Any) -> tuple[Page, list[str], list[str], list[str]]:
+    """A page that reaches `home` only, with the lists of its requests, its failed ones and its complaints."""
+    context = browser.new_context(service_workers="block", **options)
+    requests: list[str] = []
+    failed: list[str] = []
+    console: list[str] = []
+
+    def let_through(route: Route) -> None:
+        if route.request.url.startswith(home):
+            route.continue_()
+        else:
+            route.abort()
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            console.append(f"{message.type}: {message.text}")
+
+    def on_failed(request: Request) -> None:
+        failed.append(f"{request.url}: {request.failure}")
+
+    context.route("**/*", let_through)
+    page = context.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("requestfailed", on_failed)
+    page.on(
+        "response",
+        lambda answer: failed.append(f"{answer.url}: {answer.status}") if answer.status >= 400 else None,
+    )
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: console.append(f"exception: {error}"))
+    page.on("websocket", lambda socket: requests.append(socket.url))
+    return page, requests, failed, console
+
+
+def external(requests: list[str], home: str) -> list[str]:
+    return [url for url in requests if not url.startswith((home, "data:", "blob:"))]
+
+
+@pytest.fixture(scope="session")
+def visit(browser: Browser, server: str) -> Any:
+    """Open a page, once in the whole session, and say what was seen."""
+
+    @functools.cache
+    def open_page(name: str) -> Seen:
+        page, requests, failed, console = watched(browser, server, viewport={"width": DESKTOP, "height": 900})
+        try:
+            page.goto(server + name, wait_until="load")
+            facts = page.evaluate(LOOK)
+            overflow = {DESKTOP: page.evaluate(OVERFLOW)}
+            page.set_viewport_size({"width": PHONE, "height": 740})
+            page.wait_for_timeout(100)
+            overflow[PHONE] = page.evaluate(OVERFLOW)
+            return Seen(facts, requests, failed, console, overflow)
+        finally:
+            page.context.close()
+
+    return open_page
+
+
+def every(pages: list[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages)
+
+
+# --- the site as a whole -----------------------------------------------------------------------
+
+
+def test_every_page_of_the_table_of_contents_is_built() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    wanted = [toc["root"]] + [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    missing = [name for name in wanted if f"{name}.html" not in PAGES]
+    assert not missing, "not built: run make book first"
+    assert "index.html" in PAGES
+    assert CHAPTERS
+
+
+def test_index_leads_to_the_front_page(browser: Browser, server: str) -> None:
+    root = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["root"]
+    page, *_ = watched(browser, server)
+    page.goto(server)
+    page.wait_for_url(f"{server}{root}.html", timeout=5000)
+    page.context.close()
+
+
+def test_search_finds_a_word_of_a_chapter(browser: Browser, server: str) -> None:
+    page, requests, failed, console = watched(browser, server)
+    page.goto(f"{server}search.html?q=superposition")
+    page.wait_for_selector("ul.search li a", timeout=20_000)
+    links = page.eval_on_selector_all("ul.search li a", "links => links.map(link => link.href)")
+    page.wait_for_timeout(500)  # the excerpts are fetched after the list
+    page.context.close()
+    assert any(link.startswith(f"{server}book/") for link in links)
+    assert not external(requests, server)
+    assert not failed
+    assert not console
+
+
+def test_dark_mode_is_dark_and_light_mode_is_light(browser: Browser, server: str) -> None:
+    brightness = {}
+    for scheme in ("dark", "light"):
+        page, *_ = watched(browser, server, color_scheme=scheme)
+        page.goto(server + CHAPTERS[0])
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        brightness[scheme] = sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+        page.context.close()
+    assert brightness["dark"] < 80
+    assert brightness["light"] > 200
+
+
+def test_the_built_files_open_without_a_server(browser: Browser) -> None:
+    home = SITE.as_uri() + "/"
+    page, requests, failed, console = watched(browser, home)
+    page.goto(home + CHAPTERS[0])
+    facts = page.evaluate(LOOK)
+    page.context.close()
+    assert facts["typeset"] == facts["formulas"]
+    assert not external(requests, home)
+    assert not failed
+    assert not console
+
+
+# --- each page ---------------------------------------------------------------------------------
+
+
+@every(CONTENT)
+def test_page_asks_nothing_of_the_network(page: str, visit: Any, server: str) -> None:
+    assert external(visit(page).requests, server) == []
+
+
+@every(PAGES)
+def test_page_names_no_foreign_script_style_or_picture(page: str) -> None:
+    """What is loaded later, or only on some machines, counts too."""
+    foreign = []
+    loading = {"preconnect", "dns-prefetch", "preload", "prefetch", "modulepreload", "stylesheet", "icon"}
+    for tag in parsed(page).find_all(["script", "img", "iframe", "source", "video", "audio", "link"]):
+        rel = {word.lower() for word in attribute(tag, "rel").split()}
+        if tag.name == "link" and not rel & loading:
+            continue
+        for name in ("src", "srcset", "href"):
+            if re.match(r"\s*(https?:)?//", attribute(tag, name)):
+                foreign.append(attribute(tag, name))
+    assert foreign == []
+
+
+@every(CONTENT)
+def test_page_gets_all_it_asks_for(page: str, visit: Any) -> None:
+    assert visit(page).failed == []
+
+
+@every(CONTENT)
+def test_page_has_a_clean_console(page: str, visit: Any) -> None:
+    assert visit(page).console == []
+
+
+@every(CONTENT)
+def test_page_has_title_language_heading_and_icon(page: str, visit: Any, server: str) -> None:
+    facts = visit(page).facts
+    assert facts["title"].strip()
+    assert facts["lang"]
+    assert facts["headings"] == 1
+    assert facts["icon"] is not None
+    assert facts["icon"].startswith(server)
+
+
+@every(CONTENT)
+def test_page_shows_every_picture(page: str, visit: Any) -> None:
+    assert [p["src"] for p in visit(page).facts["pictures"] if not p["shown"]] == []
+
+
+@every(CONTENT)
+def test_page_says_in_words_what_its_pictures_show(page: str, visit: Any) -> None:
+    # a picture without alt text of its own gets its file's name from Sphinx
+    wordless = [
+        (p["src"], p["alt"])
+        for p in visit(page).facts["pictures"]
+        if p["content"] and (len((p["alt"] or "").split()) < 3 or re.search(r"\.(png|svg|jpe?g)$", p["alt"]))
+    ]
+    assert wordless == []
+
+
+@every(CONTENT)
+def test_page_renders_its_maths(page: str, visit: Any) -> None:
+    facts = visit(page).facts
+    assert facts["typeset"] == facts["formulas"]
+    assert facts["maths_errors"] == []
+
+
+@every(CONTENT)
+def test_page_shows_no_markup_source(page: str, visit: Any) -> None:
+    facts = visit(page).facts
+    left = {what: match[0] for what, form in UNRENDERED.items() if (match := form.search(facts["prose"]))}
+    assert left == {}
+    assert facts["problems"] == []
+
+
+@every(CONTENT)
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_page_does_not_scroll_sideways(page: str, width: int, visit: Any) -> None:
+    assert visit(page).overflow[width] == []
+
+
+@every(CONTENT)
+def test_links_within_the_site_lead_somewhere(page: str) -> None:
+    broken = []
+    for link in parsed(page).find_all("a", href=True):
+        href = attribute(link, "href")
+        if urlsplit(href).scheme or href.startswith("//") or href == "#":
+            continue
+        parts = urlsplit(urljoin(f"/{page}", href))
+        target = unquote(parts.path).lstrip("/") or "index.html"
+        if not (SITE / target).is_file():
+            broken.append(href)
+        elif parts.fragment and target.endswith(".html"):
+            anchor = unquote(parts.fragment)
+            soup = parsed(target)
+            if not soup.find(id=anchor) and not soup.find("a", attrs={"name": anchor}):
+                broken.append(href)
+    assert broken == []
+
+
+# --- the repository's address ------------------------------------------------------------------
+
+
+@every(CHAPTERS)
+def test_chapter_has_a_button_that_opens_it_in_colab(page: str) -> None:
+    repository, _ = address.current()
+    branch = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["branch"]
+    path = (
+        f"{repository.removeprefix('https://github.com/')}/blob/{branch}/{Path(page).with_suffix('.ipynb')}"
+    )
+    links = {attribute(link, "href") for link in parsed(page).find_all("a", href=True)}
+    assert f"https://colab.research.google.com/github/{path}" in links
+
+
+def test_configuration_and_citation_give_the_same_address() -> None:
+    repository, site = address.current()
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert site == address.site_of(repository)
+    assert config["repository"]["url"] == repository
+    assert config["html"]["baseurl"] == site
+    assert citation["repository-code"] == repository
+    assert citation["url"] == site
+
+
+def test_readme_clones_this_repository() -> None:
+    repository, site = address.current()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"git clone (\S+)", readme) == [repository]
+    assert site in readme
+
+
+@pytest.mark.parametrize("chapter", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_chapter_installs_and_links_this_repository_only(chapter: Path) -> None:
+    repository, _ = address.current()
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells)
+    installed = set(
+        re.findall(r"git\+(https://github\.com/[\w.-]+/[\w.-]+?)(?:\.git)?(?=[@#\s\"'`)]|$)", source)
+    )
+    opened = set(re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+?)(?:/|$)", source))
+    assert installed <= {repository}
+    assert opened <= {repository.removeprefix("https://github.com/")}
+
+
+def test_moving_the_address_changes_every_mention_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, _ = address.current()
+    for path in address.files():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    neighbour = tmp_path / "book" / "neighbour.md"
+    neighbour.write_text(f"{repository}-2 {repository} {repository}.git", encoding="utf-8")
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    address.move("https://github.com/Some-One/a.book")
+    assert address.current() == ("https://github.com/Some-One/a.book", "https://some-one.github.io/a.book/")
+    assert neighbour.read_text(encoding="utf-8") == (
+        f"{repository}-2 https://github.com/Some-One/a.book https://github.com/Some-One/a.book.git"
+    )
+    config = yaml.safe_load((tmp_path / "_config.yml").read_text(encoding="utf-8"))
+    assert config["html"]["baseurl"] == "https://some-one.github.io/a.book/"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "someone/book", "http://github.com/a/b", "https://github.com/a", "https://gitlab.com/a/b"]
+)
+def test_moving_to_an_address_of_another_form_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"must be https://github.com/OWNER/REPO; got {wrong!r}")):
+        address.move(wrong)

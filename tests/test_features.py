@@ -120,7 +120,10 @@ BAD = [
     (dict(importance=-1), "importance must be 0 or more; got -1.0"),
     (dict(importance=[1, 2]), "importance must have n_features = 3 entries a row"),
     (dict(importance=float("inf")), "importance must be finite; got"),
-    (dict(feature_probability=[0.1, 0.2], importance=np.ones((3, 3))), "must agree on n_instances; got 2 and 3"),
+    (
+        dict(feature_probability=[0.1, 0.2], importance=np.ones((3, 3))),
+        "must agree on n_instances; got 2 and 3",
+    ),
     (dict(correlated_sets=[[0, 3]]), "correlated_sets must name features 0 to 2; got"),
     (dict(correlated_sets=[[0, 1]], anticorrelated_sets=[[1, 2]]), "anticorrelated_sets must be disjoint"),
     (dict(correlated_sets=[[]]), "correlated_sets must be disjoint sets"),

@@ -65,7 +65,9 @@ def test_initial_scale_does_not_depend_on_n_instances(model_class):
 
 def test_the_absolute_value_model_starts_with_small_output_weights():
     model = AbsoluteValueModel(60, 40, range(20))
-    assert model.W2.std().item() == pytest.approx(AbsoluteValueModel.output_scale * (2 / 100) ** 0.5, rel=0.05)
+    assert model.W2.std().item() == pytest.approx(
+        AbsoluteValueModel.output_scale * (2 / 100) ** 0.5, rel=0.05
+    )
 
 
 def test_init_scale_and_b_init_are_what_they_say():

@@ -1,0 +1,282 @@
+"""Measures against cases worked out by hand or known from theory, and their invariances."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toylib import measures
+from toylib.features import SparseFeatures
+from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
+
+
+def polygon(k):
+    """k unit features at equal angles in the plane, as (1, 2, k)."""
+    angle = torch.arange(k) * 2 * math.pi / k
+    return torch.stack([angle.cos(), angle.sin()])[None]
+
+
+def one(rows):
+    return torch.tensor([rows], dtype=torch.float32)
+
+
+# --- directions ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("W", "dimensionality", "total_interference"),
+    [
+        (torch.eye(3)[None], 1.0, 0.0),
+        (one([[1.0, -1.0]]), 1 / 2, 1.0),
+        (polygon(3), 2 / 3, 0.5),
+        (polygon(5), 2 / 5, 1.5),
+        (polygon(4), 1 / 2, 1.0),
+        (one([[1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]) / 3**0.5, 3 / 4, 1 / 3),
+    ],
+    ids=["orthogonal basis", "antipodal pair", "triangle", "pentagon", "two digons", "tetrahedron"],
+)
+def test_dimensionality_and_interference_of_regular_shapes(W, dimensionality, total_interference):
+    n = W.shape[2]
+    torch.testing.assert_close(measures.feature_dimensionality(W), torch.full((1, n), dimensionality))
+    torch.testing.assert_close(measures.interference(W), torch.full((1, n), total_interference))
+    torch.testing.assert_close(measures.feature_norm(W), torch.ones(1, n))
+
+
+def test_an_unlearned_feature_has_dimensionality_zero_and_no_interference():
+    W = one([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    assert measures.feature_dimensionality(W).tolist() == [[1, 1, 0]]
+    assert measures.interference(W).tolist() == [[0, 0, 0]]
+
+
+def test_interference_by_hand():
+    # unit W_0 = (1, 0), W_1 = (3, 4): (W_0 . W_1)^2 = 9; unit W_1 = (.6, .8): (unit W_1 . W_0)^2 = .36
+    torch.testing.assert_close(
+        measures.interference(one([[1.0, 3.0], [0.0, 4.0]])), one([9.0, 0.36])[0][None]
+    )
+
+
+def test_dimensions_per_feature_of_pairs_and_of_a_basis():
+    pairs = one([[1.0, -1, 0, 0], [0, 0, 1, -1]])
+    assert measures.dimensions_per_feature(pairs).item() == pytest.approx(1 / 2)
+    assert measures.dimensions_per_feature(torch.eye(4)[None]).item() == pytest.approx(1)
+    assert measures.dimensions_per_feature(torch.zeros(1, 2, 3)).item() == math.inf
+
+
+@given(st.integers(0, 10_000))
+def test_dimensionalities_are_at_most_one_each_and_n_hidden_together(seed):
+    W = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(seed))
+    D = measures.feature_dimensionality(W)
+    assert D.min() >= 0
+    assert D.max() <= 1 + 1e-5
+    assert (D.sum(1) <= 3 + 1e-4).all()
+
+
+@given(st.integers(0, 10_000))
+def test_direction_measures_do_not_change_when_the_hidden_space_is_rotated(seed):
+    generator = torch.Generator().manual_seed(seed)
+    W = torch.randn(1, 4, 7, generator=generator, dtype=torch.float64)
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64)).Q
+    for measure in (measures.feature_norm, measures.interference, measures.feature_dimensionality):
+        torch.testing.assert_close(measure(rotation @ W), measure(W))
+
+
+# --- neurons ---------------------------------------------------------------------------------------------
+
+
+def test_contributions_of_a_tied_third_model_are_the_squared_positive_weights():
+    model = ReLUHiddenModel(3, 2)
+    with torch.no_grad():
+        model.W.copy_(one([[1.0, 0.5, -0.5], [-1.0, 0.0, 0.8]]))
+    C = measures.contributions(model, SparseFeatures(3, 0.1))
+    torch.testing.assert_close(C, one([[1.0, 0.25, 0.0], [0.0, 0.0, 0.64]]))
+
+
+def test_contributions_of_linear_hidden_units_are_the_squared_weights():
+    model = ReLUOutputModel(2, 1)
+    with torch.no_grad():
+        model.W.copy_(one([[1.0, -0.5]]))
+    torch.testing.assert_close(measures.contributions(model, SparseFeatures(2, 0.1)), one([[1.0, 0.25]]))
+
+
+def test_contributions_of_an_exact_absolute_value_pair_are_one_a_neuron():
+    model = AbsoluteValueModel(1, 2)
+    with torch.no_grad():
+        model.W1.copy_(one([[2.0], [-1.0]]))
+        model.W2.copy_(one([[0.5, 1.0]]))
+    C = measures.contributions(model, SparseFeatures(1, 0.1, signed=True))
+    torch.testing.assert_close(C, one([[1.0], [1.0]]))
+
+
+def test_output_weights_that_inhibit_are_no_contribution():
+    model = AbsoluteValueModel(1, 1)
+    with torch.no_grad():
+        model.W1.fill_(1.0)
+        model.W2.fill_(-1.0)
+    assert measures.contributions(model, SparseFeatures(1, 0.1, signed=True)).item() == 0
+
+
+@given(st.integers(0, 10_000), st.floats(0.05, 20))
+def test_contributions_do_not_change_when_a_neuron_is_rescaled(seed, factor):
+    model = AbsoluteValueModel(6, 4, seed).double()
+    features = SparseFeatures(6, 0.1, signed=True)
+    before = measures.contributions(model, features)
+    with torch.no_grad():
+        model.W1[:, 2] *= factor
+        model.W2[:, :, 2] /= factor
+    torch.testing.assert_close(measures.contributions(model, features), before)
+
+
+def test_a_rotation_by_a_permutation_permutes_the_neurons():
+    model = ReLUHiddenModel(5, 3, 1)
+    features = SparseFeatures(5, 0.1)
+    order = [2, 0, 1]
+    permuted = measures.contributions(model, features, rotation=torch.eye(3)[order])
+    torch.testing.assert_close(permuted, measures.contributions(model, features)[:, order])
+
+
+def test_a_rotation_keeps_what_linear_hidden_units_contribute_in_total():
+    model = LinearModel(5, 3, 1)
+    features = SparseFeatures(5, 0.1)
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0))).Q
+    rotated = measures.contributions(model, features, rotation=rotation)
+    torch.testing.assert_close(rotated.sum(1), measures.contributions(model, features).sum(1))
+
+
+CASES = one([[1.0, 0, 0, 0], [1, 1, 0, 0], [0.5] * 4, [0.8, 0.1, 0.1, 0], [0] * 4])
+
+
+def test_participation_ratio_by_hand():
+    expected = [1, 2, 4, 1 / (0.64 + 0.01 + 0.01), 0]
+    torch.testing.assert_close(measures.participation_ratio(CASES), one(expected)[0][None])
+
+
+def test_exp_entropy_by_hand():
+    mixed = math.exp(-(0.8 * math.log(0.8) + 0.2 * math.log(0.1)))
+    torch.testing.assert_close(measures.exp_entropy(CASES), one([1, 2, 4, mixed, 0])[0][None])
+
+
+def test_maximum_share_by_hand():
+    torch.testing.assert_close(measures.maximum_share(CASES), one([1, 0.5, 0.25, 0.8, 0])[0][None])
+
+
+def test_features_per_neuron_counts_what_exceeds_a_share_of_the_largest():
+    assert measures.features_per_neuron(CASES, theta=0.1).tolist() == [[1, 2, 4, 3, 0]]
+    assert measures.features_per_neuron(CASES, theta=0.2).tolist() == [[1, 2, 4, 1, 0]]
+
+
+def test_the_threshold_itself_does_not_count():
+    assert measures.features_per_neuron(one([[1.0, 0.25]]), theta=0.25).item() == 1
+    assert measures.features_per_neuron(one([[1.0, 0.2501]]), theta=0.25).item() == 2
+
+
+def test_kinds_dead_monosemantic_polysemantic():
+    C = one([[1.0, 0.1, 0], [0.6, 0.5, 0], [0.04, 0, 0], [0, 0, 0]])
+    kinds = measures.neuron_kinds(C)
+    assert kinds.tolist() == [[measures.MONOSEMANTIC, measures.POLYSEMANTIC, measures.DEAD, measures.DEAD]]
+    torch.testing.assert_close(measures.kind_shares(kinds), torch.tensor([[0.5, 0.25, 0.25]]).double())
+    assert measures.polysemantic_fraction(kinds).tolist() == [0.5]
+    assert measures.holds_both_kinds(kinds).tolist() == [True]
+
+
+def test_a_layer_of_one_kind_or_of_dead_neurons_does_not_hold_both():
+    kinds = torch.tensor([[1, 1, 0], [2, 2, 0], [0, 0, 0], [1, 2, 0]])
+    assert measures.holds_both_kinds(kinds).tolist() == [False, False, False, True]
+    assert measures.polysemantic_fraction(kinds)[2].isnan()
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 10))
+def test_neuron_measures_do_not_depend_on_a_neurons_scale(seed, factor):
+    C = torch.rand(1, 4, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    for measure in (measures.participation_ratio, measures.exp_entropy, measures.maximum_share):
+        torch.testing.assert_close(measure(factor * C), measure(C))
+    kinds = measures.neuron_kinds(C, dead_below=0)
+    torch.testing.assert_close(measures.neuron_kinds(factor * C, dead_below=0), kinds)
+
+
+def test_represented_ignores_what_only_the_bias_predicts():
+    model = ReLUHiddenModel(2, 1)
+    with torch.no_grad():
+        model.W.copy_(one([[1.0, 0.0]]))
+        model.b_final.copy_(torch.tensor([[0.0, 0.9]]))
+    assert measures.represented(model, SparseFeatures(2, 1.0)).tolist() == [[True, False]]
+
+
+def test_represented_asks_both_signs_of_an_absolute_value():
+    model = AbsoluteValueModel(2, 3)
+    with torch.no_grad():
+        model.W1.copy_(one([[1.0, 0], [-1.0, 0], [0, 1.0]]))
+        model.W2.copy_(one([[1.0, 1.0, 0], [0, 0, 0.9]]))
+    features = SparseFeatures(2, 0.1, signed=True)
+    # the second feature comes back for one sign only: (0.9 + 0) / 2
+    assert measures.represented(model, features).tolist() == [[True, False]]
+    assert measures.represented(model, features, above=0.4).tolist() == [[True, True]]
+
+
+def test_regime_lists_the_connected_parts():
+    has = torch.tensor([[1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
+    assert measures.regime(has, torch.ones(5, dtype=torch.bool)) == [(3, 2), (1, 1)]
+    without_middle = torch.tensor([True, False, True, True, False])
+    assert measures.regime(has, without_middle) == [(1, 1), (1, 1), (1, 1)]
+    assert measures.regime(has & False, without_middle) == []
+
+
+# --- losses ----------------------------------------------------------------------------------------------
+
+
+def test_no_superposition_loss_by_hand():
+    # p = 1: Var = 1/12; p = 1/2: Var = 1/6 - 1/16 = 5/48
+    features = SparseFeatures(3, [1.0, 0.5], importance=[1, 4, 2])
+    np.testing.assert_allclose(measures.no_superposition_loss(features, 0), [7 / 12, 7 * 5 / 48])
+    np.testing.assert_allclose(measures.no_superposition_loss(features, 1), [3 / 12, 3 * 5 / 48])
+    np.testing.assert_allclose(measures.no_superposition_loss(features, 3), [0, 0], atol=1e-15)
+
+
+def test_the_variance_in_the_reference_loss_is_that_of_the_data():
+    features = SparseFeatures(1, 0.3)
+    x = features.sample(400_000, 0)
+    # the standard error of a variance estimate is below sqrt(E[x^4] / n) = sqrt(.3 / 5 / n)
+    assert abs(x.var().item() - measures.no_superposition_loss(features, 0)[0]) < 5 * math.sqrt(
+        0.06 / 400_000
+    )
+
+
+# --- bad input -------------------------------------------------------------------------------------------
+
+FEATURES = SparseFeatures(3, 0.1)
+NEGATIVE, NAN = one([[-1.0, 1.0]]), one([[float("nan"), 1.0]])
+BAD = [
+    (lambda: measures.feature_norm(torch.eye(2)), "W must be a tensor (n_instances, n_hidden, n_features)"),
+    (lambda: measures.interference([[1.0]]), "W must be a tensor"),
+    (lambda: measures.feature_dimensionality(torch.zeros(0, 2, 2)), "not empty; got (0, 2, 2)"),
+    (lambda: measures.dimensions_per_feature(torch.zeros(3)), "got (3,)"),
+    (lambda: measures.participation_ratio(torch.eye(2)), "C must be a tensor"),
+    (lambda: measures.participation_ratio(NEGATIVE), "C must be finite and 0 or more; got -1.0"),
+    (lambda: measures.exp_entropy(NAN), "C must be finite and 0 or more; got nan"),
+    (lambda: measures.maximum_share(NEGATIVE), "C must be finite and 0 or more"),
+    (lambda: measures.features_per_neuron(CASES, theta=1), "theta must be a finite number"),
+    (lambda: measures.features_per_neuron(CASES, theta=-0.1), "theta must be a finite number, 0 or more"),
+    (lambda: measures.neuron_kinds(CASES, dead_below=-1), "dead_below must be a finite number, 0 or more"),
+    (lambda: measures.neuron_kinds(CASES, theta="high"), "theta must be a finite number"),
+    (
+        lambda: measures.contributions(LinearModel(4, 2), FEATURES),
+        "features must have the model's n_features = 4",
+    ),
+    (
+        lambda: measures.contributions(LinearModel(3, 2), FEATURES, rotation=torch.eye(3)),
+        "rotation must be (2, 2); got (3, 3)",
+    ),
+    (lambda: measures.regime(torch.ones(2, 3) > 0, torch.ones(2) > 0), "has must be (n_hidden, n_features)"),
+    (lambda: measures.no_superposition_loss(FEATURES, 4), "n_represented must be a whole number, 0 or more"),
+    (lambda: measures.no_superposition_loss(FEATURES, -1), "n_represented must be a whole number, 0 or more"),
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("call", "message"), BAD, ids=range(len(BAD)))
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=".") as caught:
+        call()
+    assert message in str(caught.value)

@@ -1,0 +1,96 @@
+"""Levelled toys: shapes, a level worked by hand, independence of instances, and that training learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from toylib.toys import LevelledModel, relative_loss, train_levels
+
+
+def draw_copies(batch_size, generator):
+    """Level 0 must copy two sparse bits, level 1 must copy them again, if its own input says so."""
+    x = (torch.rand(batch_size, 2, generator=generator) < 0.3).float()
+    gate = (torch.rand(batch_size, 1, generator=generator) < 0.5).float()
+    return [x, gate], [x, x * gate]
+
+
+def small(seeds):
+    return LevelledModel([2, 1], [4, 6], [2, 2], seeds)
+
+
+def test_a_level_computes_relu_of_readout_of_relu_of_features_below_and_inputs():
+    model = LevelledModel([1, 1], [1, 1], [1, 1])
+    with torch.no_grad():
+        model.W_in[0].fill_(2)
+        model.W_out[0].fill_(3)
+        model.b[0].fill_(-1)
+        model.W_in[1].copy_(torch.tensor([[[1.0, -4.0]]]))  # the feature below first, then the input
+        model.W_out[1].fill_(-1)
+    hidden, features = model([torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [0.0]])])
+    # level 0: h = ReLU(2 x) = 2, 0; y = ReLU(3 h - 1) = 5, 0. Level 1: h = ReLU(y - 4 x) = 1, 0; y = ReLU(-h)
+    assert hidden[0].tolist() == [[[2.0], [0.0]]]
+    assert features[0].tolist() == [[[5.0], [0.0]]]
+    assert hidden[1].tolist() == [[[1.0], [0.0]]]
+    assert features[1].tolist() == [[[0.0], [0.0]]]
+    _, leaky = model([torch.tensor([[1.0]]), torch.tensor([[1.0]])], leak=0.5)
+    assert leaky[1].tolist() == [[[-0.5]]]
+
+
+def test_same_seed_gives_same_weights_alone_and_in_a_batch():
+    alone, batch = small(7), small(range(10))
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value[0], batch.state_dict()[name][7]), name
+
+
+def test_an_instance_trains_the_same_alone_and_in_a_batch():
+    alone, batch = small(7), small(range(20))
+    train_levels(alone, draw_copies, n_steps=30, batch_size=16)
+    train_levels(batch, draw_copies, n_steps=30, batch_size=16)
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(value[0], batch.state_dict()[name][7], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_another_data_seed_gives_other_inputs():
+    models = [small(3), small(3)]
+    for data_seed, model in enumerate(models):
+        train_levels(model, draw_copies, n_steps=5, batch_size=16, data_seed=data_seed)
+    assert not torch.equal(models[0].b[0], models[1].b[0])
+
+
+def test_training_beats_the_null_predictor_at_every_level():
+    model = small(range(4))
+    before = relative_loss(model, draw_copies)
+    after = train_levels(model, draw_copies, n_steps=600, batch_size=64, lr=0.01)
+    assert (before > 0.9).all()
+    assert np.median(after) < 0.05  # not the mean: an output ReLU of one seed dies all the same
+    # the result is the held-out loss of the trained model
+    np.testing.assert_allclose(relative_loss(model, draw_copies), after, rtol=1e-6)
+
+
+def test_an_activity_cost_lowers_the_activity():
+    inputs, _ = draw_copies(2000, torch.Generator().manual_seed(0))
+    activity = []
+    for cost in (0.0, 0.05):
+        model = small(range(4))
+        train_levels(model, draw_copies, n_steps=400, batch_size=64, lr=0.01, activity_cost=cost)
+        activity.append(sum(float(h.detach().sum()) for h in model(inputs)[0]))
+    assert activity[1] < 0.9 * activity[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: LevelledModel([2], [3, 3], [2]), "one entry per level"),
+        (lambda: LevelledModel([2], [0], [2]), r"n_hidden\[0\] must be a whole number, 1 or more; got 0"),
+        (lambda: small(0)([torch.zeros(5, 2)]), r"inputs must be .* \[2, 1\] by level; got \[2\]"),
+        (lambda: train_levels(small(0), draw_copies, leak=2), "leak must be .* 1 or less; got 2"),
+        (lambda: train_levels(small(0), draw_copies, n_steps=0), "n_steps must be a whole number"),
+        (
+            lambda: train_levels(LevelledModel([1], [1], [1]), lambda b, g: ([torch.ones(b, 1)],) * 2),
+            "targets that vary",
+        ),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

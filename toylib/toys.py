@@ -1,0 +1,206 @@
+"""Toys with several inputs and levels: networks of ReLU neurons whose features we know, trained many at once.
+
+A level is a layer of neurons and a readout of that level's features:
+
+    h_l = ReLU(W_in_l (y_(l-1), x_l)),    y_l = ReLU(W_out_l h_l + b_l)
+
+The next level reads the features y_l and inputs x_l of its own. With one level it is a single hidden layer
+like the third model's, but with a task other than the identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from . import checks
+from .training import learning_rates, n_workers
+
+# draw(batch_size, generator) -> the inputs and the targets of every level, each (batch, n)
+Draw = Callable[[int, torch.Generator], tuple[list[Tensor], list[Tensor]]]
+
+
+class LevelledModel(nn.Module):
+    """Levels of neurons, each with a readout that the next level reads.
+
+    Shapes: n_inputs[l], n_hidden[l], n_features[l] for level l. Then W_in[l] (n_instances, n_hidden[l],
+            n_features[l - 1] + n_inputs[l]), W_out[l] (n_instances, n_features[l], n_hidden[l]),
+            b[l] (n_instances, n_features[l]). Columns of W_in: the level below first, then inputs.
+    Raises: ValueError for sizes below 1, lists of unequal length, or bad seeds.
+
+    Instance k is initialised from seeds[k] alone: Xavier-normal times init_scale, biases 0. At full size the
+    output ReLUs die; a tenth of it trains.
+    """
+
+    def __init__(
+        self,
+        n_inputs: Sequence[int],
+        n_hidden: Sequence[int],
+        n_features: Sequence[int],
+        seeds: Any = 0,
+        *,
+        init_scale: float = 0.1,
+    ) -> None:
+        super().__init__()
+        sizes = {"n_inputs": n_inputs, "n_hidden": n_hidden, "n_features": n_features}
+        if len({len(size) for size in sizes.values()}) != 1 or not len(n_inputs):
+            raise ValueError(f"n_inputs, n_hidden, n_features must have one entry per level; got {sizes}")
+        self.n_inputs, self.n_hidden, self.n_features = (
+            [checks.whole_number(f"{name}[{level}]", number) for level, number in enumerate(size)]
+            for name, size in sizes.items()
+        )
+        self.seeds = checks.seeds("seeds", seeds)
+        scale = checks.number("init_scale", init_scale, above=0)
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in self.seeds]
+        self.W_in, self.W_out, self.b = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
+        below = [0, *self.n_features[:-1]]
+        for k, m, n in zip(
+            map(sum, zip(below, self.n_inputs, strict=True)), self.n_hidden, self.n_features, strict=True
+        ):
+            for weights, rows, columns in ((self.W_in, m, k), (self.W_out, n, m)):
+                std = scale * (2 / (rows + columns)) ** 0.5
+                drawn = [torch.empty(rows, columns).normal_(0, std, generator=g) for g in generators]
+                weights.append(nn.Parameter(torch.stack(drawn)))
+            self.b.append(nn.Parameter(torch.zeros(len(self.seeds), n)))
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.n_hidden)
+
+    def _columns(self, inputs: Sequence[Tensor], leak: float) -> tuple[list[Tensor], list[Tensor]]:
+        """forward with the stimuli as columns, (n, batch): on these shapes products are many times faster."""
+        hidden: list[Tensor] = []
+        features: list[Tensor] = []
+        for number, x in enumerate(inputs):
+            W_in, n_below = self.W_in[number], self.W_in[number].shape[2] - self.n_inputs[number]
+            h = W_in[:, :, n_below:] @ x
+            if n_below:
+                h = torch.baddbmm(h, W_in[:, :, :n_below], features[-1])
+            h = torch.relu(h)
+            o = torch.baddbmm(self.b[number][:, :, None], self.W_out[number], h)
+            hidden.append(h)
+            features.append(nn.functional.leaky_relu(o, leak) if leak else torch.relu(o))
+        return hidden, features
+
+    def forward(self, inputs: Sequence[Tensor], *, leak: float = 0.0) -> tuple[list[Tensor], list[Tensor]]:
+        """Neurons and features of all levels; leak is the slope of the output ReLUs below 0.
+
+        Shapes: inputs[l] (batch, n_inputs[l]) -> h_l (n_instances, batch, n_hidden[l]), y_l (n_instances,
+                batch, n_features[l]).
+        Raises: ValueError unless there is one input per level, of the right width.
+        """
+        widths = [x.shape[-1] if x.ndim == 2 else x.shape for x in inputs]
+        if widths != self.n_inputs:
+            raise ValueError(f"inputs must be (batch, n) with n = {self.n_inputs} by level; got {widths}")
+        hidden, features = self._columns([x.T.contiguous() for x in inputs], leak)
+        return [h.mT for h in hidden], [y.mT for y in features]
+
+    def select(self, index: Any) -> LevelledModel:
+        """A copy of these instances, in this order."""
+        rows = np.arange(len(self.seeds))[index]
+        chosen = LevelledModel(self.n_inputs, self.n_hidden, self.n_features, self.seeds[rows])
+        chosen.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
+        return chosen
+
+
+def _null_losses(draw: Draw, generator: torch.Generator) -> list[float]:
+    """Loss of predicting every level's mean."""
+    _, targets = draw(20_000, generator)
+    nulls = [float(t.var(0, correction=0).sum()) for t in targets]
+    if min(nulls) <= 0:
+        raise ValueError(f"draw must give targets that vary at every level; got variances {nulls}")
+    return nulls
+
+
+def train_levels(
+    model: LevelledModel,
+    draw: Draw,
+    *,
+    n_steps: int = 2000,
+    batch_size: int = 256,
+    lr: float = 3e-3,
+    warmup: int = 100,
+    leak: float = 0.3,
+    activity_cost: float = 0.0,
+    models_per_stream: int = 10,
+    data_seed: int = 0,
+    progress: bool = True,
+) -> Float[np.ndarray, "n_instances n_levels"]:
+    """Train every instance in place with Adam; return its held-out loss per level, the null predictor's as 1.
+
+    The loss is the sum over levels of the squared error, each level's divided by that of predicting the
+    mean, plus activity_cost times the mean activity sum_j h_j of every level. The learning rate rises for
+    `warmup` steps and falls to 0 along a cosine. The output ReLUs leak with slope `leak`, falling to 0 by
+    half-way: with closed ReLUs from the start, deep levels do not learn. Instances whose seeds agree in
+    seed // models_per_stream see the same inputs.
+
+    Raises: ValueError, before any work, naming the argument and what is allowed.
+    """
+    n_steps = checks.whole_number("n_steps", n_steps)
+    batch_size = checks.whole_number("batch_size", batch_size)
+    rates = learning_rates(n_steps, checks.number("lr", lr, above=0), warmup, "cosine")
+    leaks = checks.number("leak", leak, at_least=0, at_most=1) * np.maximum(
+        0, 1 - 2 * np.arange(n_steps) / n_steps
+    )
+    activity_cost = checks.number("activity_cost", activity_cost, at_least=0)
+    streams = model.seeds // checks.whole_number("models_per_stream", models_per_stream)
+    data_seed = checks.whole_number("data_seed", data_seed, at_least=0)
+    nulls = _null_losses(draw, torch.Generator().manual_seed(data_seed))
+    blocks = [np.flatnonzero(streams == stream) for stream in np.unique(streams)]
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=hidden, leave=False)
+
+    def run_block(rows: np.ndarray) -> None:
+        block = model.select(rows)
+        # streams of seed s and data_seed d must not meet those of other s and d
+        generator = torch.Generator().manual_seed(int(streams[rows[0]]) * 1_000_003 + data_seed + 1)
+        optimiser = torch.optim.Adam(block.parameters(), lr=0.0, fused=True)
+        for step in range(n_steps):
+            inputs, targets = ([t.T.contiguous() for t in part] for part in draw(batch_size, generator))
+            neurons, features = block._columns(inputs, float(leaks[step]))
+            # the loss is a square: its gradient is written down, the rest is left to autograd
+            slopes = [
+                (y.detach() - target) * (2 / (null * batch_size))
+                for y, target, null in zip(features, targets, nulls, strict=True)
+            ]
+            if activity_cost:
+                features = features + neurons
+                slopes += [torch.full_like(h, activity_cost / batch_size) for h in neurons]
+            optimiser.zero_grad()
+            torch.autograd.backward(features, slopes)
+            optimiser.param_groups[0]["lr"] = float(rates[step])
+            optimiser.step()
+            if step % 50 == 49:
+                bar.update(50)
+        with torch.no_grad():
+            for name, value in block.state_dict().items():
+                model.state_dict()[name][rows] = value
+
+    with ThreadPoolExecutor(min(n_workers(), len(blocks))) as pool, bar:
+        for _ in pool.map(run_block, blocks):
+            pass
+    return relative_loss(model, draw, seed=data_seed)
+
+
+@torch.no_grad()
+def relative_loss(
+    model: LevelledModel, draw: Draw, *, n_samples: int = 8192, seed: int = 0
+) -> Float[np.ndarray, "n_instances n_levels"]:
+    """Squared error of every level on fresh inputs, divided by the error of predicting the mean."""
+    generator = torch.Generator().manual_seed(2**40 + checks.whole_number("seed", seed, at_least=0))
+    nulls = _null_losses(draw, generator)
+    inputs, targets = draw(checks.whole_number("n_samples", n_samples), generator)
+    loss = np.zeros((len(model.seeds), model.n_levels))
+    for k in range(len(model.seeds)):
+        _, features = model.select([k])(inputs)
+        for level, (y, target) in enumerate(zip(features, targets, strict=True)):
+            loss[k, level] = (y[0] - target).square().sum() / (nulls[level] * len(target))
+    return loss

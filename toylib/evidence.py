@@ -141,7 +141,7 @@ def effect_size(a: Any, b: Any) -> float:
 # --- claims ----------------------------------------------------------------------------------------------
 
 
-def verdict_of(tests: Mapping[str, bool]) -> str:
+def verdict_of(tests: Mapping[str, bool | np.bool_]) -> str:
     """The verdict that named tests give, the first of them being the claim itself.
 
     All hold: supported. The first fails: not supported. The first holds but another does not: partly.
@@ -240,7 +240,7 @@ class Claim:
         low: float,
         high: float,
         n_models: int,
-        tests: Mapping[str, bool],
+        tests: Mapping[str, bool | np.bool_],
         controls: Mapping[str, float | str] | None = None,
     ) -> Verdict:
         """The verdict, by `verdict_of(tests)`, with the numbers behind it.

@@ -1,0 +1,271 @@
+"""Intervals that cover, trend tests that see a trend and no ghost, verdicts, and the chapters' records."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toylib import evidence
+from toylib.evidence import Claim, bootstrap, records, rising_trend, share, spearman, verdict_of
+
+# --- intervals -------------------------------------------------------------------------------------------
+
+
+def test_bootstrap_of_a_mean_matches_the_normal_interval():
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    interval = bootstrap(values)
+    half = 1.96 * values.std() / math.sqrt(400)
+    assert interval.estimate == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.25 * half)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.25 * half)
+
+
+def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    covered = sum(
+        low <= 0 <= high
+        for _, low, high in (bootstrap(rng.normal(size=40), n_resamples=300, seed=k) for k in range(200))
+    )
+    # 5 standard errors below 0.95 is 0.873; a percentile interval of 40 values is a little short
+    assert 0.87 <= covered / 200 <= 1
+
+
+def test_paired_samples_are_resampled_together():
+    x = np.random.default_rng(0).normal(size=50)
+
+    def difference(a, b):
+        return (a - b).mean()
+
+    together = bootstrap(x, x + 1, statistic=difference)
+    apart = bootstrap(x, x + 1, statistic=lambda a, b: a.mean() - b.mean(), paired=False)
+    assert together.high - together.low == pytest.approx(0, abs=1e-12)
+    assert apart.high - apart.low > 0.5
+
+
+def test_bootstrap_resamples_rows_of_a_table():
+    table = np.repeat(np.arange(20.0)[:, None], 3, axis=1)
+    interval = bootstrap(table, statistic=lambda t: (t[:, 0] == t[:, 2]).mean())
+    assert interval == (1, 1, 1)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values = np.arange(30.0)
+    assert bootstrap(values, seed=3) == bootstrap(values, seed=3)
+    assert bootstrap(values, seed=3) != bootstrap(values, seed=4)
+
+
+def test_a_wider_level_gives_a_wider_interval():
+    values = np.random.default_rng(0).normal(size=100)
+    narrow, wide = bootstrap(values, level=0.5), bootstrap(values, level=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_wilson_interval_of_ten_in_twenty():
+    # Wilson: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96
+    interval = share(10, 20)
+    z = 1.959964
+    half = z * math.sqrt(0.25 / 20 + z**2 / 1600) / (1 + z**2 / 20)
+    assert interval.estimate == 0.5
+    assert interval.low == pytest.approx(0.5 - half, abs=1e-6)
+    assert interval.high == pytest.approx(0.5 + half, abs=1e-6)
+
+
+def test_a_share_of_none_or_all_still_has_an_interval():
+    assert share(0, 10).low == pytest.approx(0, abs=1e-12)
+    assert share(0, 10).high > 0.2
+    assert share(10, 10).low < 0.8
+
+
+def test_an_interval_prints_itself():
+    assert str(evidence.Interval(0.12345, 0.1, 0.2)) == "0.123 [0.1, 0.2]"
+
+
+# --- trends ----------------------------------------------------------------------------------------------
+
+
+def test_spearman_of_a_perfect_order_and_of_its_reverse():
+    x = np.arange(12.0)
+    assert spearman(x, x**3).estimate == pytest.approx(1)
+    assert spearman(x, -x).estimate == pytest.approx(-1)
+    assert spearman(x, -x).high < -0.95
+
+
+def test_spearman_by_hand_with_its_interval():
+    # ranks 1 2 3 4 5 against 2 1 4 3 5: rho = 1 - 6 * 4 / (5 * 24) = 0.8
+    rho, low, high = spearman([1, 2, 3, 4, 5], [20, 10, 40, 30, 50])
+    assert rho == pytest.approx(0.8)
+    half = 1.96 * math.sqrt((1 + 0.32) / 2)
+    assert low == pytest.approx(math.tanh(math.atanh(0.8) - half))
+    assert high == pytest.approx(math.tanh(math.atanh(0.8) + half))
+
+
+def test_rising_trend_sees_a_trend_and_its_direction():
+    rows = np.arange(6.0) + np.random.default_rng(0).normal(0, 0.1, (8, 6))
+    rising, falling = rising_trend(rows), rising_trend(-rows)
+    assert rising.rho == pytest.approx(1)
+    assert rising.p_value < 1e-6
+    assert falling.rho == pytest.approx(-1)
+    assert falling.p_value > 0.999
+
+
+def test_rising_trend_gives_false_alarms_about_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    alarms = np.mean([rising_trend(rng.normal(size=(10, 6))).p_value < 0.05 for _ in range(400)])
+    assert alarms < 0.05 + 5 * math.sqrt(0.05 * 0.95 / 400)
+    assert alarms > 0.005
+
+
+def test_rising_trend_of_constant_rows_is_no_trend():
+    assert rising_trend(np.ones((4, 5))).rho == 0
+
+
+def test_effect_size_of_separated_equal_and_tied_samples():
+    assert evidence.effect_size([3, 4], [1, 2]) == 1
+    assert evidence.effect_size([1, 2], [3, 4]) == 0
+    assert evidence.effect_size([1, 2], [1, 2]) == 0.5
+
+
+# --- verdicts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tests", "expected"),
+    [
+        ({"claim": True}, "supported"),
+        ({"claim": True, "control": True}, "supported"),
+        ({"claim": True, "control": False}, "partly supported"),
+        ({"claim": False, "control": True}, "not supported"),
+        ({"claim": False}, "not supported"),
+        ({"claim": np.bool_(True), "control": np.bool_(False)}, "partly supported"),
+    ],
+)
+def test_a_verdict_follows_from_its_tests(tests, expected):
+    assert verdict_of(tests) == expected
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=6))
+def test_one_more_failure_never_improves_a_verdict(results):
+    order = ["not supported", "partly supported", "supported"]
+    before = verdict_of({str(k): result for k, result in enumerate(results)})
+    for flipped in range(len(results)):
+        after = verdict_of({str(k): result and k != flipped for k, result in enumerate(results)})
+        assert order.index(after) <= order.index(before)
+
+
+CLAIM = Claim("claim-1", "Neurons <mix> features.", "More than half; refuted if the interval reaches 0.5.")
+NUMBERS = dict(measure="share", estimate=0.7, low=0.6, high=0.8, n_models=1000)
+
+
+def judged(**changes):
+    arguments = {**NUMBERS, "tests": {"above one half": True}, "controls": {"random": 0.1}, **changes}
+    return CLAIM.judge(**arguments)
+
+
+def test_a_verdict_displays_stable_text_and_carries_its_numbers():
+    bundle = judged()._repr_mimebundle_()
+    assert bundle["text/plain"] == "claim-1: supported"
+    assert "0.7" in bundle["text/html"]
+    assert "&lt;mix&gt;" in bundle["text/html"]
+    record = bundle[evidence.MIME]
+    assert json.loads(json.dumps(record)) == record
+    assert (record["estimate"], record["n_models"], record["verdict"]) == (0.7, 1000, "supported")
+    assert record["tests"] == {"above one half": True}
+    assert record["controls"] == {"random": 0.1}
+
+
+def test_a_claim_shown_before_its_run_is_recorded_as_not_tested():
+    bundle = CLAIM._repr_mimebundle_()
+    assert bundle["text/plain"] == "claim-1: prediction stated"
+    assert bundle[evidence.MIME]["verdict"] == "not tested"
+    assert CLAIM.not_tested("no weights").why == "no weights"
+    assert "no weights" in CLAIM.not_tested("no weights")._repr_mimebundle_()["text/html"]
+
+
+def notebook_with(path, *claims):
+    outputs = [{"output_type": "display_data", "data": claim._repr_mimebundle_()} for claim in claims]
+    cells = [
+        {"cell_type": "markdown", "source": "# A chapter"},
+        *({"cell_type": "code", "source": "", "outputs": [output]} for output in outputs),
+    ]
+    path.write_text(json.dumps({"cells": cells}))
+    return path
+
+
+def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
+    a = notebook_with(tmp_path / "one.ipynb", CLAIM, judged())
+    b = notebook_with(tmp_path / "two.ipynb", Claim("claim-2", "S", "P"))
+    found = records([a, b])
+    assert [(r["id"], r["chapter"], r["verdict"]) for r in found] == [
+        ("claim-1", "one", "supported"),
+        ("claim-2", "two", "not tested"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"cells": 3}',
+        '{"cells": [{"outputs": [{"data": {"%s": 5}}]}]}' % evidence.MIME,
+        '{"cells": [{"outputs": [{"data": {"%s": {"id": "x"}}}]}]}' % evidence.MIME,
+    ],
+)
+def test_a_damaged_notebook_is_named(tmp_path, text):
+    path = tmp_path / "damaged.ipynb"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"damaged\.ipynb"):
+        records([path])
+
+
+def test_a_missing_notebook_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"missing\.ipynb must be a notebook; FileNotFoundError"):
+        records([tmp_path / "missing.ipynb"])
+
+
+NAN = float("nan")
+BAD = [
+    (lambda: bootstrap([1.0]), "samples must hold at least 2 seeds; got [1]"),
+    (lambda: bootstrap([1.0, NAN]), "samples must be finite; got"),
+    (lambda: bootstrap([]), "samples must not be empty"),
+    (lambda: bootstrap(), "samples must hold at least 2 seeds"),
+    (
+        lambda: bootstrap([1, 2, 3], [1, 2]),
+        "samples must be equally long to be resampled together; got [2, 3]",
+    ),
+    (
+        lambda: bootstrap([1, 2], level=1.5),
+        "level must be a finite number, above 0 and 0.999 or less; got 1.5",
+    ),
+    (lambda: bootstrap([1, 2], n_resamples=3), "n_resamples must be a whole number, 100 or more; got 3"),
+    (lambda: share(3, 2), "successes must be a whole number, 0 or more and 2 or less; got 3"),
+    (lambda: share(0, 0), "n must be a whole number, 1 or more; got 0"),
+    (lambda: share(1.5, 3), "successes must be a whole number"),
+    (lambda: spearman([1, 2, 3], [1, 2, 3]), "4 points or more; got 3 and 3"),
+    (lambda: spearman([1, 2, 3, 4], [1, 2, 3, 4, 5]), "equally long, 4 points or more; got 4 and 5"),
+    (lambda: spearman([1, 2, 3, 4], [1, 1, 1, 1]), "x and y must vary; got a constant"),
+    (lambda: rising_trend(np.ones(4)), "rows must be 2-D; got shape (4,)"),
+    (lambda: rising_trend(np.ones((1, 5))), "rows must be (n_seeds >= 2, n_settings >= 3); got shape (1, 5)"),
+    (lambda: evidence.effect_size([], [1]), "a must not be empty"),
+    (lambda: verdict_of({}), "tests must name at least one test; got none"),
+    (lambda: verdict_of({"a": 1}), "tests must be True or False; got 1 for 'a'"),
+    (lambda: Claim("", "S", "P"), "id must be a text that is not empty; got ''"),
+    (lambda: Claim("x", "S", " "), "prediction must be a text that is not empty"),
+    (lambda: judged(estimate=NAN), "estimate must be a finite number; got nan"),
+    (lambda: judged(low=0.75), "estimate must lie in [low, high] = [0.75, 0.8]; got 0.7"),
+    (lambda: judged(n_models=0), "n_models must be a whole number, 1 or more; got 0"),
+    (lambda: judged(tests={}), "tests must name at least one test"),
+    (lambda: judged(controls={"random": NAN}), "random must be a finite number; got nan"),
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("call", "message"), BAD, ids=range(len(BAD)))
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=".") as caught:
+        call()
+    assert message in str(caught.value)

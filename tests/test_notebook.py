@@ -1,0 +1,176 @@
+"""Executing, stamping and reading chapters."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import toylib
+from toylib import notebook
+from toylib.evidence import MIME
+
+SETUP = "from toylib import evidence, notebook\nnotebook.setup()"
+CLAIM = 'claim = evidence.Claim("claim-9", "S", "P; refuted if not")\nclaim'
+VERDICT = 'claim.judge(measure="m", estimate=0.5, low=0.4, high=0.6, n_models=7, tests={"holds": True}, controls={})'
+
+
+def write(path, *sources):
+    cells = [new_markdown_cell("# A chapter"), *map(new_code_cell, sources)]
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A small book of one chapter and a front page, executed once."""
+    book = tmp_path_factory.mktemp("book")
+    write(book / "chapter.ipynb", SETUP, CLAIM, "notebook.glue(rate=0.25)", VERDICT)
+    write(book / "scoreboard.ipynb", SETUP, "notebook.scoreboard()")
+    assert notebook.main(["execute", "--book", str(book)]) == 0
+    return book
+
+
+@pytest.fixture
+def book(executed, tmp_path):
+    return shutil.copytree(executed, tmp_path / "book")
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_an_executed_book_is_up_to_date_and_executes_nothing_again(book, capsys):
+    assert notebook.main(["check", "--book", str(book)]) == 0
+    assert notebook.main(["execute", "--book", str(book)]) == 0
+    assert capsys.readouterr().out.count("up to date") == 3
+
+
+def test_claims_are_printed_and_written(book, tmp_path, capsys):
+    target = tmp_path / "new" / "claims.json"
+    assert notebook.main(["claims", "--book", str(book), "--json", str(target)]) == 0
+    assert "0.5 [0.4, 0.6], 7 models" in capsys.readouterr().out
+    (claim,) = json.loads(target.read_text())
+    expected = {
+        "id": "claim-9",
+        "chapter": "chapter",
+        "verdict": "supported",
+        "n_models": 7,
+        "prediction": "P; refuted if not",
+    }
+    assert expected.items() <= claim.items()
+
+
+def test_a_changed_line_of_toylib_makes_the_chapter_stale_and_is_named(book, tmp_path, monkeypatch, capsys):
+    changed = shutil.copytree(notebook.PACKAGE_FOLDER, tmp_path / "toylib")
+    (changed / "evidence.py").write_text((changed / "evidence.py").read_text() + "\n# another line\n")
+    monkeypatch.setattr(notebook, "PACKAGE_FOLDER", changed)
+    assert notebook.main(["check", "--book", str(book)]) == 1
+    error = capsys.readouterr().err
+    assert "chapter.ipynb is stale: toylib.evidence has changed" in error
+    assert "2 of 2 chapters are stale" in error
+
+
+def test_a_module_the_chapter_does_not_use_leaves_it_up_to_date(book, tmp_path, monkeypatch):
+    changed = shutil.copytree(notebook.PACKAGE_FOLDER, tmp_path / "toylib")
+    (changed / "figures.py").write_text("# quite another\n")
+    monkeypatch.setattr(notebook, "PACKAGE_FOLDER", changed)
+    assert notebook.stale(book / "chapter.ipynb") == []
+
+
+def test_a_changed_cell_or_version_or_record_makes_it_stale(book):
+    chapter, front = book / "chapter.ipynb", book / "scoreboard.ipynb"
+    edit(chapter, lambda nb: nb["cells"][2].update(source=CLAIM + "  # changed"))
+    assert notebook.stale(chapter) == ["its cells have changed"]
+
+    def other_torch(nb):
+        nb["cells"][1]["outputs"][0]["data"][notebook.STAMP]["packages"]["torch"] = "1.0"
+
+    edit(chapter, other_torch)
+    assert any(reason.startswith("torch was 1.0 and is") for reason in notebook.stale(chapter))
+    assert notebook.stale(front) == []
+    edit(chapter, lambda nb: nb["cells"][4]["outputs"][0]["data"][MIME].update(estimate=0.55))
+    assert notebook.stale(front) == ["the chapters' records have changed"]
+
+
+def test_prose_may_change_without_a_new_run(book):
+    edit(book / "chapter.ipynb", lambda nb: nb["cells"][0].update(source="# Another title"))
+    assert notebook.stale(book / "chapter.ipynb") == []
+
+
+def test_a_chapter_that_was_never_executed_is_stale(tmp_path):
+    assert notebook.stale(write(tmp_path / "new.ipynb", SETUP)) == [
+        "it has not been executed from first to last"
+    ]
+
+
+def test_a_failing_chapter_is_named_and_its_old_outputs_stay(book, capfd):
+    chapter = book / "chapter.ipynb"
+    edit(chapter, lambda nb: nb["cells"][2].update(source="raise RuntimeError('broken on purpose')"))
+    before = chapter.read_bytes()
+    assert notebook.main(["execute", "--book", str(book), str(chapter)]) == 1
+    assert "broken on purpose" in capfd.readouterr().err
+    assert chapter.read_bytes() == before
+    assert not list(book.glob("*.tmp"))
+
+
+def test_glue_gives_the_bundle_that_myst_nb_reads(book):
+    cells = json.loads((book / "chapter.ipynb").read_text())["cells"]
+    (output,) = cells[3]["outputs"]
+    assert {k: "".join(v) for k, v in output["data"].items()} == {
+        "application/papermill.record/text/plain": "0.25"
+    }
+    assert output["metadata"]["scrapbook"]["name"] == "rate"
+
+
+def test_tables_show_numbers_to_three_digits_and_keep_their_text_stable():
+    shown = notebook.table([["a<b", 0.123456, True, 12345]], ["x", "y", "z", "n"])
+    assert repr(shown) == "table of 1 rows: x, y, z, n"
+    html = shown.data["text/html"]
+    for text in ("a&lt;b", "0.123<", ">yes<", "12,345"):
+        assert text in html
+    with pytest.raises(ValueError, match="rows must have 2 entries, like the header; got 1"):
+        notebook.table([[1]], ["x", "y"])
+
+
+def test_the_front_page_links_each_claim_to_its_chapter(book):
+    shown = notebook.scoreboard(book)
+    assert repr(shown) == "claim-9: supported"
+    assert 'href="chapter.html"' in shown.data["text/html"]
+
+
+def test_chapters_follow_the_table_of_contents_and_the_front_page_comes_last(tmp_path):
+    book = tmp_path / "book"
+    book.mkdir()
+    for name in ("scoreboard", "alpha", "beta", "unlisted"):
+        (book / f"{name}.ipynb").write_text("{}")
+    (tmp_path / "_toc.yml").write_text(
+        "root: book/scoreboard\nchapters:\n- file: book/beta\n- file: book/alpha\n"
+    )
+    assert [p.stem for p in notebook.chapters(book)] == ["beta", "alpha", "unlisted", "scoreboard"]
+
+
+@pytest.mark.parametrize("command", ["execute", "check"])
+def test_an_unknown_chapter_is_named(book, command, capsys):
+    assert notebook.main([command, "--book", str(book), "nowhere.ipynb"]) == 2
+    assert "nowhere.ipynb is not a file; the chapters are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", '{"cells": 1}', '{"cells": [{"outputs": 3}]}'])
+def test_a_damaged_chapter_is_named(tmp_path, content, capsys):
+    path = tmp_path / "damaged.ipynb"
+    path.write_text(content)
+    for command in ("check", "execute", "claims"):
+        assert notebook.main([command, "--book", str(tmp_path)]) == 2
+        assert "damaged.ipynb must be a notebook" in capsys.readouterr().err
+
+
+def test_every_module_is_part_of_the_stamp():
+    stamp = notebook.setup().data[notebook.STAMP]
+    assert "toylib.evidence" in stamp["modules"]
+    assert "missing" not in stamp["modules"].values()
+    assert stamp["packages"]["torch"] != "missing"
+    assert toylib.__version__

@@ -211,8 +211,8 @@ def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
         "[]",
         "{}",
         '{"cells": 3}',
-        '{"cells": [{"outputs": [{"data": {"%s": 5}}]}]}' % evidence.MIME,
-        '{"cells": [{"outputs": [{"data": {"%s": {"id": "x"}}}]}]}' % evidence.MIME,
+        json.dumps({"cells": [{"outputs": [{"data": {evidence.MIME: 5}}]}]}),
+        json.dumps({"cells": [{"outputs": [{"data": {evidence.MIME: {"id": "x"}}}]}]}),
     ],
 )
 def test_a_damaged_notebook_is_named(tmp_path, text):

@@ -13,7 +13,8 @@ from toylib.evidence import MIME
 
 SETUP = "from toylib import evidence, notebook\nnotebook.setup()"
 CLAIM = 'claim = evidence.Claim("claim-9", "S", "P; refuted if not")\nclaim'
-VERDICT = 'claim.judge(measure="m", estimate=0.5, low=0.4, high=0.6, n_models=7, tests={"holds": True}, controls={})'
+NUMBERS = 'measure="m", estimate=0.5, low=0.4, high=0.6, n_models=7'
+VERDICT = f'claim.judge({NUMBERS}, tests={{"holds": True}}, controls={{}})'
 
 
 def write(path, *sources):

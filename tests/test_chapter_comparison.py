@@ -1,0 +1,104 @@
+"""What `make test` notices when a chapter, re-executed, differs from what is saved: book/conftest.py at work.
+
+One small notebook is executed; copies with one difference each are put through nbval, all in one run.
+"""
+
+import copy
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PRINTS, SHOWS, QUIET = 0, 1, 2
+CELLS = [
+    "print('hello')",
+    """
+class Record:
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {
+            "text/plain": "claim 1: supported",
+            "text/html": "<b>0.123456</b>",
+            "application/vnd.toylib.record+json": {"estimate": 0.123456},
+        }
+Record()""".strip(),
+    "1 + 1;",
+]
+
+
+def saved_data(mime: str, value: object) -> Callable[[Any], None]:
+    return lambda book: book.cells[SHOWS].outputs[0].data.update({mime: value})
+
+
+def source(cell: int, code: str) -> Callable[[Any], None]:
+    return lambda book: book.cells[cell].update(source=code)
+
+
+def saved_without_running(book: Any) -> None:
+    book.cells[PRINTS].update(outputs=[], execution_count=None)
+
+
+PASS = {
+    "nothing": lambda book: None,
+    "other_html": saved_data("text/html", "<b>0.123457</b>"),
+    "other_record": saved_data("application/vnd.toylib.record+json", {"estimate": 0.123457}),
+    "html_is_missing": lambda book: book.cells[SHOWS].outputs[0].data.pop("text/html"),
+}
+FAIL = {
+    "other_text_form": saved_data("text/plain", "claim 1: not supported"),
+    "other_printed_text": lambda book: book.cells[PRINTS].outputs[0].update(text="goodbye\n"),
+    "printed_text_was_not_saved": lambda book: book.cells[PRINTS].update(outputs=[]),
+    "an_output_more_was_saved": lambda book: book.cells[SHOWS].outputs.append(book.cells[SHOWS].outputs[0]),
+    "result_is_gone": source(SHOWS, CELLS[SHOWS].replace("\nRecord()", "")),
+    "result_is_new": source(QUIET, "1 + 1"),
+    "a_new_warning": source(PRINTS, "print('hello')\nimport warnings; warnings.warn('new')"),
+    "standard_error": source(PRINTS, "print('hello')\nimport sys; print('oh', file=sys.stderr)"),
+    "an_exception": source(PRINTS, "print('hello')\n1 / 0"),
+    "a_magic_that_does_not_exist": source(PRINTS, "%no_such_magic\nprint('hello')"),
+    "saved_without_running": saved_without_running,
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """For each notebook, what nbval said of its cells: passed, failed, error."""
+    folder = tmp_path_factory.mktemp("chapters")
+    shutil.copy(ROOT / "book" / "conftest.py", folder)
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
+    # ipykernel warns of a connection by TCP on the terminal
+    NotebookClient(book, km=KernelManager(transport="ipc"), record_timing=False).execute()
+    for name, change in {**PASS, **FAIL}.items():
+        changed = copy.deepcopy(book)
+        change(changed)
+        nbformat.write(changed, folder / f"{name}.ipynb")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", ".", "--nbval", "--nbval-current-env", "-v", "--color=no"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    lines = re.findall(r"^(\w+)(?:\.|::)ipynb::Cell \d+ (PASSED|FAILED|ERROR)", run.stdout, re.MULTILINE)
+    assert lines, run.stdout + run.stderr
+    return {name: {said for other, said in lines if other == name} for name in {**PASS, **FAIL}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PASS)
+def test_chapter_passes_when_only_machine_dependent_forms_differ(name: str, results: Any) -> None:
+    assert results[name] == {"PASSED"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAIL)
+def test_chapter_fails_when_what_it_says_differs(name: str, results: Any) -> None:
+    assert results[name] & {"FAILED", "ERROR"}

@@ -1,0 +1,118 @@
+"""Search from many starts by successive halving: train all a little, keep the best, train those on.
+
+Toy models have local minima: the paper trains 1000 models and shows the one with the lowest loss. Most
+starts can be told from the best one long before they are finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from . import checks
+from .features import SparseFeatures
+from .models import ToyModel
+from .training import evaluate, train
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found, and what it threw away.
+
+    Shapes: loss (n_kept,), of the kept models, lowest first; seeds (n_starts,);
+            loss_by_round (n_rounds, n_starts): the held-out loss of every start after each round, NaN
+            once it is discarded.
+    """
+
+    model: ToyModel
+    loss: Float[np.ndarray, " n_kept"]
+    seeds: Int[np.ndarray, " n_starts"]
+    loss_by_round: Float[np.ndarray, "n_rounds n_starts"]
+    n_model_steps: int
+
+    @property
+    def last_loss(self) -> Float[np.ndarray, " n_starts"]:
+        """The last loss known of every start: where it was discarded, or where it ended."""
+        known = ~np.isnan(self.loss_by_round)
+        last = len(known) - 1 - known[::-1].argmax(0)
+        return self.loss_by_round[last, np.arange(len(self.seeds))]
+
+
+def search(
+    model_class: type[ToyModel],
+    features: SparseFeatures,
+    n_hidden: int,
+    n_starts: int,
+    rounds: Sequence[tuple[int, int, float]],
+    *,
+    first_seed: int = 0,
+    n_evaluation: int = 16384,
+    init: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Search:
+    """Train n_starts models and keep the best in rounds of (keep, n_steps, lr).
+
+    Each round trains what is left for n_steps from that learning rate, with a schedule of its own and
+    inputs not seen in the rounds before, measures all on the same held-out inputs, and keeps the best
+    `keep`. Starts are seeded first_seed, first_seed + 1, ...; `init` goes to the model, `settings` to
+    `train`. A single round that keeps all is a plain run.
+
+    Raises: ValueError, before any work, for rounds that are empty, not of three, or keep more than is left;
+            for features of more than one row.
+    """
+    n_starts = checks.whole_number("n_starts", n_starts)
+    first_seed = checks.whole_number("first_seed", first_seed, at_least=0)
+    if features.n_instances != 1:
+        raise ValueError(f"features must be one row for all starts; got {features.n_instances}")
+    if not rounds or any(len(entry) != 3 for entry in rounds):
+        raise ValueError(f"rounds must be one or more of (keep, n_steps, lr); got {list(rounds)!r}")
+    left = n_starts
+    for keep, n_steps, lr in rounds:
+        left = checks.whole_number("keep in rounds", keep, at_most=left)
+        checks.whole_number("n_steps in rounds", n_steps)
+        checks.number("lr in rounds", lr, above=0)
+
+    seeds = np.arange(first_seed, first_seed + n_starts)
+    model = model_class(features.n_features, n_hidden, seeds, **(init or {}))
+    data_seed = settings.pop("data_seed", 0)
+    alive = np.arange(n_starts)
+    loss_by_round = np.full((len(rounds), n_starts), np.nan)
+    n_model_steps = 0
+    for k, (keep, n_steps, lr) in enumerate(rounds):
+        run = train(
+            model,
+            features,
+            n_steps=n_steps,
+            lr=lr,
+            data_seed=data_seed + k,
+            n_evaluation=n_evaluation,
+            **settings,
+        )
+        n_model_steps += n_steps * len(alive)
+        loss_by_round[k, alive] = run.loss
+        order = np.argsort(run.loss, kind="stable")[:keep]
+        alive, loss, model = alive[order], run.loss[order], model.select(order)
+    return Search(model, loss, seeds, loss_by_round, n_model_steps)
+
+
+def paired_losses(
+    model: ToyModel, features: SparseFeatures, *, n_samples: int = 2**20, n_parts: int = 16
+) -> Float[np.ndarray, "n_parts n_instances"]:
+    """Losses on n_parts disjoint sets of held-out inputs, the same for all models.
+
+    The spread over parts of the *difference* between two models says whether a near-tie is decided: they
+    saw the same inputs, so most of the noise cancels.
+
+    Raises: ValueError if n_parts is below 2 or n_samples below n_parts.
+    """
+    n_parts = checks.whole_number("n_parts", n_parts, at_least=2)
+    n_samples = checks.whole_number("n_samples", n_samples, at_least=n_parts)
+    # seed 0 is what `train` measures with and what chose the models
+    parts = [
+        evaluate(model, features, n_samples=n_samples // n_parts, seed=1 + part) for part in range(n_parts)
+    ]
+    return np.stack(parts)

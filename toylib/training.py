@@ -133,7 +133,9 @@ class _Streams:
             np.stack([rows, seeds // settings.models_per_stream], 1), axis=0, return_inverse=True
         )
         states = [new_stream(stream, TRAINING + settings.data_seed) for _, stream in keys]
-        cdfs = [features.first_active_cdf(r) if settings.skip_empty else np.empty(0) for r in keys[:, 0]]
+        cdfs = [
+            features.first_active_cdf(r) if settings.skip_empty else np.empty(0) for r in keys[:, 0].tolist()
+        ]
         return cls(features, keys[:, 0], states, of_instance.ravel(), cdfs)
 
     def draw(self, batch_size: int) -> Tensor:
@@ -187,7 +189,8 @@ def _train_block_in_torch(
     optimiser.zero_grad()
 
 
-def _check_match(model: ToyModel, features: SparseFeatures) -> None:
+def check_match(model: ToyModel, features: SparseFeatures) -> None:
+    """Raise ValueError unless these features can train this model."""
     if not isinstance(model, ToyModel):
         raise ValueError(f"model must be one of toylib.models; got {type(model).__name__}")
     if not isinstance(features, SparseFeatures):
@@ -203,14 +206,14 @@ def _check_match(model: ToyModel, features: SparseFeatures) -> None:
 
 
 def n_workers() -> int:
-    """Threads that train blocks of instances side by side: TOYLIB_WORKERS, or the cores we may use."""
-    return int(os.environ.get("TOYLIB_WORKERS") or joblib.cpu_count())
+    """Threads that train blocks of instances side by side: one for each core we may use."""
+    return joblib.cpu_count()
 
 
-def _blocks(model: ToyModel, settings: Settings) -> list[np.ndarray]:
+def _blocks(model: ToyModel, settings: Settings, workers: int) -> list[np.ndarray]:
     """Instances in blocks: small enough for the memory we allow, and enough of them for every worker."""
     bytes_each = 24 * settings.batch_size * (model.n_features + model.n_hidden)
-    n_blocks = max(-(-model.n_instances * bytes_each // BLOCK_BYTES), min(n_workers(), model.n_instances))
+    n_blocks = max(-(-model.n_instances * bytes_each // BLOCK_BYTES), min(workers, model.n_instances))
     return np.array_split(np.arange(model.n_instances), n_blocks)
 
 
@@ -239,6 +242,7 @@ def train(
     snapshots: Iterable[int] = (),
     n_evaluation: int = 16384,
     engine: str = "auto",
+    workers: int | None = None,
     progress: bool = True,
 ) -> TrainingRun:
     """Train every instance of `model` in place with Adam, and measure its loss on held-out data.
@@ -248,13 +252,14 @@ def train(
     expectation with less noise, and no wasted work at high sparsity. revival gives shut output ReLUs that
     slope in the gradient, falling to 0 by half-way: it brings dead outputs back. Instances whose seeds
     agree in seed // models_per_stream see the same inputs; data_seed gives all of them others.
-    A snapshot is kept after each of the steps in `snapshots`.
+    A snapshot is kept after each of the steps in `snapshots`. Blocks of instances are trained side by side
+    by `workers` threads, one for each core we may use unless told otherwise.
 
     Units:  n_steps, warmup in steps; lr, revival at the start; activity_cost in loss per unit of activity.
     Raises: ValueError, before any work, naming the argument and what is allowed.
     Source: settings of our own; the authors train 10,000 steps of AdamW at a constant 1e-3.
     """
-    _check_match(model, features)
+    check_match(model, features)
     checks.choice("schedule", schedule, ["cosine", "constant"])
     checks.choice("engine", engine, ["auto", "kernel", "torch"])
     n_steps = checks.whole_number("n_steps", n_steps)
@@ -277,7 +282,8 @@ def train(
     records = np.unique(np.linspace(0, n_steps, min(n_records, n_steps) + 1).round().astype(int))
     bounds = sorted({*records.tolist(), *kept})
 
-    name, blocks, train_block = _engine(engine, model, features, settings)
+    workers = n_workers() if workers is None else checks.whole_number("workers", workers)
+    name, blocks, train_block = _engine(engine, model, features, settings, workers)
     history = np.zeros((len(bounds) - 1, model.n_instances))
     taken = {step: {k: v.detach().clone() for k, v in model.state_dict().items()} for step in kept}
     started = time.perf_counter()
@@ -301,7 +307,7 @@ def train(
             for key, value in part.state_dict().items():
                 model.state_dict()[key][rows] = value
 
-    with ThreadPoolExecutor(min(n_workers(), len(blocks))) as pool, bar:
+    with ThreadPoolExecutor(min(workers, len(blocks))) as pool, bar:
         for _ in pool.map(run_block, blocks):
             pass
     seconds = time.perf_counter() - started
@@ -310,12 +316,12 @@ def train(
 
 
 def _engine(
-    engine: str, model: ToyModel, features: SparseFeatures, settings: Settings
+    engine: str, model: ToyModel, features: SparseFeatures, settings: Settings, workers: int
 ) -> tuple[str, list[np.ndarray], Callable]:
     """The engine's name, its blocks of instances, and the function that trains one block."""
     if engine == "kernel":
         raise ValueError("engine kernel is not built")
-    return "torch", _blocks(model, settings), _train_block_in_torch
+    return "torch", _blocks(model, settings, workers), _train_block_in_torch
 
 
 @torch.no_grad()
@@ -327,7 +333,7 @@ def evaluate(
     Inputs with no active feature are counted exactly, not sampled.
     Raises: ValueError if model and features do not match or n_samples < 1.
     """
-    _check_match(model, features)
+    check_match(model, features)
     n_samples = checks.whole_number("n_samples", n_samples)
     stream_seed = checks.seeds("seed", seed)[0]
     device, dtype = model.b_final.device, model.b_final.dtype
@@ -335,7 +341,7 @@ def evaluate(
     rows = np.broadcast_to(_probability_rows(features), model.n_instances)
     importance = torch.tensor(features.importance, dtype=dtype, device=device).expand(model.n_instances, -1)
     loss = np.zeros(model.n_instances)
-    for row in np.unique(rows):
+    for row in np.unique(rows).tolist():
         members = np.flatnonzero(rows == row)
         state, cdf = new_stream(stream_seed, HELD_OUT), features.first_active_cdf(row)
         left = n_samples

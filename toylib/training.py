@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import joblib
 import numpy as np
@@ -166,7 +167,7 @@ def _train_block_in_torch(
         model.parameters(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=True if on_cpu else None
     )
     total = torch.zeros(model.n_instances, dtype=torch.float64, device=device)
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         total.zero_()
         for step in range(low, high):
             x = streams.draw(settings.batch_size).to(device, dtype)
@@ -201,7 +202,8 @@ def check_match(model: ToyModel, features: SparseFeatures) -> None:
         )
     if features.n_instances not in (1, model.n_instances):
         raise ValueError(
-            f"features must be for 1 or for the model's n_instances = {model.n_instances}; got {features.n_instances}"
+            f"features must be for 1 or for the model's n_instances = {model.n_instances}; "
+            f"got {features.n_instances}"
         )
 
 

@@ -1,0 +1,267 @@
+"""Many settings times many seeds, in blocks that can be spread, interrupted and resumed.
+
+A block is one setting with some of the seeds. What it gives depends on its own description only, so the
+numbers are the same bit for bit whether blocks run one after another, in processes or on a cluster, and
+in whatever order. Finished blocks are stored as they come; the next call continues from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from tqdm.auto import tqdm
+
+from . import checks, training
+from .features import SparseFeatures
+from .models import ToyModel
+
+RESTARTS = 3  # of a pool of processes, after one of them was killed
+_SOURCES = ("compiled.py", "features.py", "models.py", "kernel.py", "training.py")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One setting with some of its seeds: all that its result depends on."""
+
+    model_class: type[ToyModel]
+    model: dict[str, Any]
+    features: dict[str, Any]
+    train: dict[str, Any]
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the block's file: a digest of its description and of the code that trains it."""
+        text = json.dumps(
+            [
+                self.model_class.__qualname__,
+                self.model,
+                self.features,
+                self.train,
+                self.seeds,
+                _source_digest(),
+            ],
+            sort_keys=True,
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def run(self) -> dict[str, np.ndarray]:
+        """Train the block: its parameters, loss (n_seeds,) and loss_history (n_records, n_seeds)."""
+        model = self.model_class(**self.model, seeds=self.seeds)
+        features = SparseFeatures(model.n_features, **self.features)
+        # one worker: how a block is split must not depend on the machine that happens to train it
+        run = training.train(model, features, progress=False, workers=1, **self.train)
+        parameters = {name: value.detach().numpy() for name, value in model.named_parameters()}
+        return {**parameters, "loss": run.loss, "loss_history": run.loss_history}
+
+
+@dataclass
+class Sweep:
+    """What a sweep gave.
+
+    Shapes: loss (n_settings, n_seeds); loss_history (n_settings, n_records, n_seeds);
+            models[k] and features[k] are those of setting k, with all seeds along the leading axis.
+    """
+
+    settings: list[dict[str, Any]]
+    seeds: np.ndarray
+    models: list[ToyModel]
+    features: list[SparseFeatures]
+    loss: np.ndarray
+    loss_history: np.ndarray
+
+
+def _source_digest() -> str:
+    folder = Path(__file__).parent
+    text = b"".join((folder / name).read_bytes() for name in _SOURCES if (folder / name).is_file())
+    return hashlib.sha256(text + torch.__version__.encode() + np.__version__.encode()).hexdigest()
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Arrays as lists, so that a setting can be written down as JSON."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(name, item) for key, item in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(name, item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{name} must be numbers, text, lists and dicts; got {type(value).__name__}")
+
+
+def sweep(
+    model_class: type[ToyModel],
+    model: Mapping[str, Any],
+    settings: Sequence[Mapping[str, Any]],
+    seeds: Any,
+    *,
+    folder: str | Path | None = None,
+    block_size: int = 64,
+    n_jobs: int | None = None,
+    progress: bool = True,
+    **train: Any,
+) -> Sweep:
+    """Train model_class(**model) at every setting with every seed.
+
+    A setting is a dict of SparseFeatures' arguments, besides n_features; under "model" and "train" it may
+    hold arguments of its own for those. Everything else goes to `train`. Blocks run through joblib: one
+    after another unless n_jobs or a surrounding `joblib.parallel_config(...)` says otherwise (processes,
+    threads, or a Dask cluster with `parallel_config("dask")`).
+
+    With a folder, each finished block is stored there at once, as safetensors with a JSON beside it, and is
+    not trained again. A damaged file is named in a warning, put away and recomputed. A killed worker's
+    blocks are run again. After an interruption, the same call continues.
+
+    Raises: ValueError for bad settings, before any training; OSError if a block cannot be stored.
+    """
+    if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
+        raise ValueError(f"model_class must be one of toylib.models; got {model_class!r}")
+    if isinstance(settings, Mapping) or not len(settings):
+        raise ValueError(f"settings must be a list of at least one dict; got {settings!r}")
+    chosen = checks.seeds("seeds", seeds)
+    block_size = checks.whole_number("block_size", block_size)
+    plain = [_plain("settings", dict(setting)) for setting in settings]
+    blocks = []
+    for setting in plain:
+        arguments = {**_plain("model", dict(model)), **setting.get("model", {})}
+        features = {name: value for name, value in setting.items() if name not in ("model", "train")}
+        # made once here so that a wrong setting is named before any training
+        training.check_match(
+            model_class(**arguments, seeds=0), SparseFeatures(arguments["n_features"], **features)
+        )
+        schedule = {**_plain("train", train), **setting.get("train", {})}
+        for low in range(0, len(chosen), block_size):
+            part = tuple(chosen[low : low + block_size].tolist())
+            blocks.append(Block(model_class, arguments, features, schedule, part))
+    store = None if folder is None else Path(folder)
+    if store is not None:
+        store.mkdir(parents=True, exist_ok=True)
+    results = _run(blocks, store, n_jobs, progress)
+    return _collect(plain, chosen, blocks, results)
+
+
+def _run(
+    blocks: list[Block], store: Path | None, n_jobs: int | None, progress: bool
+) -> list[dict[str, np.ndarray]]:
+    results: dict[int, dict[str, np.ndarray]] = {}
+    if store is not None:
+        for k, block in enumerate(blocks):
+            if (found := _load(store, block)) is not None:
+                results[k] = found
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    with tqdm(
+        total=len(blocks), initial=len(results), desc="sweep", unit="block", delay=5, disable=hidden
+    ) as bar:
+        for attempt in range(RESTARTS + 1):
+            missing = [k for k in range(len(blocks)) if k not in results]
+            if not missing:
+                break
+            jobs = (joblib.delayed(_numbered)(k, blocks[k]) for k in missing)
+            arriving = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")(
+                jobs
+            )
+            try:
+                for k, result in arriving:
+                    if store is not None:
+                        _save(store, blocks[k], result)
+                    results[k] = result
+                    bar.update()
+            except TerminatedWorkerError:
+                if attempt == RESTARTS:
+                    raise
+                warnings.warn("a worker was killed; its blocks are run again", RuntimeWarning, stacklevel=3)
+            finally:
+                arriving.close()
+    return [results[k] for k in range(len(blocks))]
+
+
+def _numbered(k: int, block: Block) -> tuple[int, dict[str, np.ndarray]]:
+    return k, block.run()
+
+
+def _collect(
+    settings: list[dict[str, Any]],
+    seeds: np.ndarray,
+    blocks: list[Block],
+    results: list[dict[str, np.ndarray]],
+) -> Sweep:
+    per_setting = len(blocks) // len(settings)
+    models, features, losses, histories = [], [], [], []
+    for k in range(len(settings)):
+        own = slice(k * per_setting, (k + 1) * per_setting)
+        block = blocks[own][0]
+        model = block.model_class(**block.model, seeds=seeds)
+        state = {n: np.concatenate([r[n] for r in results[own]]) for n, _ in model.named_parameters()}
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+        models.append(model)
+        features.append(SparseFeatures(model.n_features, **block.features))
+        losses.append(np.concatenate([r["loss"] for r in results[own]]))
+        histories.append(np.concatenate([r["loss_history"] for r in results[own]], axis=1))
+    return Sweep(settings, seeds, models, features, np.stack(losses), np.stack(histories))
+
+
+# --- stored blocks ---------------------------------------------------------------------------------------
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a whole file or none, under a name of its own first: two runs may share the folder."""
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"a block could not be stored ({error.strerror}); those stored so far are kept, and the same call "
+            "continues once there is room",
+            str(path),
+        ) from None
+
+
+def _save(store: Path, block: Block, result: dict[str, np.ndarray]) -> None:
+    content = save({name: np.ascontiguousarray(value) for name, value in result.items()})
+    note = {
+        "model_class": block.model_class.__qualname__,
+        "model": block.model,
+        "features": block.features,
+        "train": block.train,
+        "seeds": block.seeds,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    _write(store / f"{block.key}.safetensors", content)
+    _write(store / f"{block.key}.json", json.dumps(note).encode())
+
+
+def _load(store: Path, block: Block) -> dict[str, np.ndarray] | None:
+    path, note = store / f"{block.key}.safetensors", store / f"{block.key}.json"
+    if not note.is_file():
+        return None  # never finished: a file without its note was being written when the run ended
+    try:
+        content = path.read_bytes()
+        if json.loads(note.read_bytes())["sha256"] != hashlib.sha256(content).hexdigest():
+            raise ValueError("its checksum does not match")
+        return load(content)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        warnings.warn(f"{path} is damaged ({error}); it is computed again", RuntimeWarning, stacklevel=5)
+        note.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        return None

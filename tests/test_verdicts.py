@@ -1,0 +1,229 @@
+"""The rules for claims 1 and 2 say supported on data of the real runs' shape, not supported on each null."""
+
+import numpy as np
+import pytest
+import torch
+
+from toylib import measures
+from toylib.evidence import NOT_SUPPORTED, PARTLY, SUPPORTED, verdict_of
+from toylib.features import SparseFeatures
+from toylib.models import ReLUHiddenModel, ReLUOutputModel
+from toylib.training import train
+from toylib.verdicts import (
+    both_kinds_in_one_layer,
+    clean_and_shared,
+    contrast,
+    describe,
+    polysemantic_neurons_form,
+)
+
+FEATURES = SparseFeatures(n_features=10, feature_probability=0.1, importance=0.75 ** np.arange(10))
+N = 50  # the best 5% of 1000
+
+
+def layers(weights, n=N):
+    """n copies of a tied layer (n_hidden, n_features), hardly disturbed."""
+    model = ReLUHiddenModel(10, 5, range(n), init_scale=0.02)
+    with torch.no_grad():
+        model.W += torch.as_tensor(weights, dtype=torch.float32)
+    return model
+
+
+CLEAN = np.eye(5, 10)
+# eight features in five neurons: each neuron has several, each feature its own set of neurons
+SHARED = np.zeros((5, 10))
+for feature, neurons in enumerate([(0,), (1,), (0, 1), (2,), (3,), (2, 3), (4, 0), (4, 2)]):
+    SHARED[list(neurons), feature] = len(neurons) ** -0.5
+# three clean neurons, three features in two
+MIXED = np.zeros((5, 10))
+MIXED[[0, 1, 2], [0, 1, 2]] = 1
+for feature, neurons in zip((3, 4, 5), [(3,), (4,), (3, 4)], strict=True):
+    MIXED[list(neurons), feature] = len(neurons) ** -0.5
+
+
+def fractions(model, rotation=None):
+    C = measures.contributions(model, FEATURES, rotation=rotation)
+    return measures.polysemantic_fraction(measures.neuron_kinds(C)).numpy()
+
+
+def mixed(model, rotation=None):
+    C = measures.contributions(model, FEATURES, rotation=rotation)
+    has = measures.features_of_neurons(C)
+    return clean_and_shared(has, measures.represented(model, FEATURES))
+
+
+def rotation(seed=0):
+    return torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(seed))).Q
+
+
+def linear_layers(density):
+    """The third model without its hidden ReLU, trained: directions, but no neurons."""
+    features = SparseFeatures(n_features=10, feature_probability=density, importance=0.75 ** np.arange(10))
+    model = ReLUOutputModel(10, 5, range(N))
+    return train(model, features, n_steps=250, batch_size=64, lr=0.03, n_evaluation=256, progress=False).model
+
+
+@pytest.fixture(scope="module")
+def nulls():
+    """(sparse, dense) models, each null in the place of the trained ones."""
+    untrained = ReLUHiddenModel(10, 5, range(2 * N))
+    return {
+        "untrained": (untrained.select(range(N)), untrained.select(range(N, 2 * N)), None),
+        "rotated": (layers(SHARED), layers(CLEAN), rotation()),
+        "linear": (linear_layers(0.1), linear_layers(0.5), None),
+    }
+
+
+NAMES = ["untrained", "rotated", "linear"]
+
+
+def judged_1(sparse, dense, nulls=None, relative_loss=None):
+    relative_loss = np.linspace(0.6, 0.8, N) if relative_loss is None else relative_loss
+    return polysemantic_neurons_form(sparse, dense, relative_loss=relative_loss, nulls=nulls or {})
+
+
+def test_claim_1_is_supported_by_shared_layers_where_sparse_and_clean_ones_where_dense(nulls):
+    controls = {name: (fractions(s, r), fractions(d, r)) for name, (s, d, r) in nulls.items()}
+    found, tests = judged_1(fractions(layers(SHARED)), fractions(layers(CLEAN)), controls)
+    assert verdict_of(tests) == SUPPORTED
+    assert found.estimate > 0.5
+    assert len(tests) == 2 + len(controls)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_claim_1_is_not_supported_by_a_null(nulls, name):
+    sparse, dense, r = nulls[name]
+    assert verdict_of(judged_1(fractions(sparse, r), fractions(dense, r))[1]) == NOT_SUPPORTED
+
+
+def test_claim_1_is_only_partly_supported_where_sharing_does_not_pay():
+    sparse, dense = fractions(layers(SHARED)), fractions(layers(CLEAN))
+    assert verdict_of(judged_1(sparse, dense, relative_loss=np.linspace(0.9, 1.3, N))[1]) == PARTLY
+
+
+def test_claim_1_is_only_partly_supported_where_a_null_does_as_well():
+    sparse, dense = fractions(layers(SHARED)), fractions(layers(CLEAN))
+    assert verdict_of(judged_1(sparse, dense, {"a null": (sparse, dense)})[1]) == PARTLY
+
+
+def test_claim_1_names_the_replication_that_fails():
+    sparse, dense = fractions(layers(SHARED)), fractions(layers(CLEAN))
+    _, tests = polysemantic_neurons_form(
+        sparse,
+        dense,
+        relative_loss=np.full(N, 0.7),
+        nulls={},
+        replications={"good": (sparse, dense), "bad": (dense, dense)},
+    )
+    assert [name for name, held in tests.items() if not held] == ["bad: the same"]
+
+
+def test_contrast_is_the_difference_of_means_and_changes_sign_with_the_order():
+    a, b = np.array([1.0, 1.0, 0.8, 0.6]), np.array([0.0, 0.2, 0.0])
+    forth, back = contrast(a, b), contrast(b, a)
+    assert forth.estimate == pytest.approx(0.85 - 0.2 / 3)
+    assert back.estimate == pytest.approx(-forth.estimate)
+    assert forth.low <= forth.estimate <= forth.high
+
+
+def test_claim_2_is_supported_by_layers_of_three_clean_and_two_shared_neurons(nulls):
+    controls = {name: mixed(model, r) for name, (model, _, r) in nulls.items()}
+    found, tests = both_kinds_in_one_layer(mixed(layers(MIXED)), nulls=controls, dense=mixed(layers(CLEAN)))
+    assert verdict_of(tests) == SUPPORTED
+    assert found.estimate == 1
+    assert 0.9 < found.low < 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_claim_2_is_not_supported_by_a_null(nulls, name):
+    model, dense, r = nulls[name]
+    _, tests = both_kinds_in_one_layer(mixed(model, r), nulls={}, dense=mixed(dense, r))
+    assert verdict_of(tests) == NOT_SUPPORTED
+
+
+@pytest.mark.parametrize("weights", [CLEAN, SHARED], ids=["all clean", "all shared"])
+def test_claim_2_is_not_supported_by_layers_of_one_kind(weights):
+    _, tests = both_kinds_in_one_layer(mixed(layers(weights)), nulls={}, dense=mixed(layers(CLEAN)))
+    assert verdict_of(tests) == NOT_SUPPORTED
+
+
+def test_claim_2_is_not_supported_where_a_null_is_mixed_as_often():
+    held = mixed(layers(MIXED))
+    _, tests = both_kinds_in_one_layer(held, nulls={"a null": held}, dense=mixed(layers(CLEAN)))
+    assert verdict_of(tests) == NOT_SUPPORTED
+
+
+def test_claim_2_is_only_partly_supported_where_dense_layers_are_mixed_too():
+    held = mixed(layers(MIXED))
+    _, tests = both_kinds_in_one_layer(held, nulls={}, dense=held)
+    assert verdict_of(tests) == PARTLY
+
+
+def test_claim_2_names_the_replication_that_fails():
+    held = mixed(layers(MIXED))
+    _, tests = both_kinds_in_one_layer(
+        held, nulls={}, dense=~held, replications={"good": held, "bad": np.arange(N) % 2 == 0}
+    )
+    assert [name for name, holds in tests.items() if not holds] == ["bad: the same"]
+
+
+def has_of(parts, n_hidden, n_features):
+    """A layer whose parts are (features, neurons), every neuron of a part having all of its features."""
+    has = torch.zeros(1, n_hidden, n_features, dtype=torch.bool)
+    i = j = 0
+    for f, n in parts:
+        has[0, j : j + n, i : i + f] = True
+        i, j = i + f, j + n
+    return has
+
+
+@pytest.mark.parametrize(
+    ("parts", "per", "expected"),
+    [
+        ([(3, 2), (1, 1), (1, 1), (1, 1)], 1, True),
+        ([(1, 1)] * 5, 1, False),
+        ([(8, 5)], 1, False),
+        ([(2, 2), (1, 1)], 1, False),  # two features in two neurons could each have had its own
+        ([(2, 2), (1, 1)], 2, True),  # but not where a feature takes two neurons
+        ([(1, 2), (3, 4)], 2, True),
+        ([(1, 2), (2, 4)], 2, False),
+    ],
+)
+def test_a_layer_is_mixed_if_it_has_a_clean_part_and_a_shared_part(parts, per, expected):
+    has = has_of(parts, 5 if per == 1 else 6, 10)
+    known = torch.ones(1, 10, dtype=torch.bool)
+    assert clean_and_shared(has, known, neurons_per_feature=per).tolist() == [expected]
+
+
+def test_features_that_are_not_represented_make_no_part():
+    has = has_of([(3, 2), (1, 1)], 5, 10)
+    only_shared = torch.tensor([[True] * 3 + [False] * 7])
+    assert not clean_and_shared(has, only_shared)[0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([(3, 2), (1, 1), (1, 1), (1, 1)], "3 in 2 + 3 clean"),
+        ([(1, 1)] * 5, "5 clean"),
+        ([(8, 5)], "8 in 5"),
+        ([(3, 2), (3, 2), (1, 1)], "2 x 3 in 2 + 1 clean"),
+        ([], "nothing"),
+    ],
+)
+def test_a_regime_in_words(parts, words):
+    assert describe(parts) == words
+
+
+def test_shapes_that_do_not_match_are_refused():
+    with pytest.raises(ValueError, match=r"has must be .* got \(2, 5, 10\) and \(2, 5\)"):
+        clean_and_shared(torch.ones(2, 5, 10, dtype=torch.bool), torch.ones(2, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="neurons_per_feature must be a whole number, 1 or more; got 0"):
+        clean_and_shared(has_of([(1, 1)], 5, 10), torch.ones(1, 10, dtype=torch.bool), neurons_per_feature=0)
+
+
+def test_an_empty_sample_is_refused():
+    with pytest.raises(ValueError, match="samples must not be empty"):
+        judged_1(np.empty(0), np.ones(3))
+    with pytest.raises(ValueError, match="mixed must not be empty"):
+        both_kinds_in_one_layer(np.empty(0, bool), nulls={}, dense=np.zeros(3, bool))

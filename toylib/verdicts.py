@@ -1,0 +1,120 @@
+"""The rules by which claims 1 and 2 are judged, as functions of data alone.
+
+Fed with what the chapters measured they give the chapters' verdicts; fed with a null (untrained models,
+a rotated hidden layer, a hidden layer without ReLU) in place of the trained models they must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from . import checks, evidence, measures
+from .evidence import Interval
+
+Tests = dict[str, bool]
+
+
+def contrast(sparse: Any, dense: Any) -> Interval:
+    """Mean of the sparse models' values less that of the dense models', with a bootstrap interval."""
+    return evidence.bootstrap(sparse, dense, statistic=lambda a, b: a.mean() - b.mean(), paired=False)
+
+
+def polysemantic_neurons_form(
+    sparse: Float[np.ndarray, " n_sparse"],
+    dense: Float[np.ndarray, " n_dense"],
+    *,
+    relative_loss: Float[np.ndarray, " n_sparse"],
+    nulls: Mapping[str, tuple[Any, Any]],
+    replications: Mapping[str, tuple[Any, Any]] | None = None,
+) -> tuple[Interval, Tests]:
+    """Claim 1. How much more of a layer is polysemantic when features are sparse, and the named tests.
+
+    An untrained neuron counts as polysemantic too: the claim is about what training makes, so it is the
+    difference between sparse and dense that must exceed one half, and every null's difference. The models
+    must gain by sharing: relative_loss is loss over the best loss without superposition. Replications
+    are other thresholds, seed ranges or tasks, which must each exceed one half as well.
+
+    Shapes: sparse, dense: polysemantic fractions of models; nulls and replications: (sparse, dense) by name.
+    Raises: ValueError for samples of fewer than 2 models.
+    """
+    found = contrast(sparse, dense)
+    tests = {"the polysemantic share grows by more than one half as features become sparse": found.low > 0.5}
+    for name, (a, b) in nulls.items():
+        tests[f"{name}: the share grows by less"] = contrast(a, b).high < found.low
+    gain = evidence.bootstrap(relative_loss, statistic=np.median)
+    tests["the sparse models do better than any layer without superposition"] = gain.high < 1
+    for name, (a, b) in (replications or {}).items():
+        tests[f"{name}: the same"] = contrast(a, b).low > 0.5
+    return found, tests
+
+
+def both_kinds_in_one_layer(
+    mixed: Bool[np.ndarray, " n_models"],
+    *,
+    nulls: Mapping[str, Any],
+    dense: Bool[np.ndarray, " n_dense"],
+    replications: Mapping[str, Any] | None = None,
+) -> tuple[Interval, Tests]:
+    """Claim 2. Share of layers that hold clean and shared neurons, with its Wilson interval, and the tests.
+
+    The share must be more than one half, and more than in every null; and it must vanish (below a tenth)
+    where features are dense and the paper has every neuron clean. Replications must exceed one half.
+
+    Shapes: one bool for every model: whether its layer is mixed.
+    Raises: ValueError for an empty sample.
+    """
+    found = _rate(mixed)
+    # part of the claim, not a side condition: the nulls show what the rule gives for nothing
+    beaten = all(_rate(null).high < found.low for null in nulls.values())
+    first = "more than half of the layers hold clean and shared neurons, and more than in any null"
+    tests = {first: found.low > 0.5 and beaten}
+    tests["hardly any does where features are dense"] = _rate(dense).high < 0.1
+    for name, sample in (replications or {}).items():
+        tests[f"{name}: the same"] = _rate(sample).low > 0.5
+    return found, tests
+
+
+def _rate(mixed: Any) -> Interval:
+    values = checks.array("mixed", mixed, ndim=1)
+    return evidence.share(int(values.sum()), len(values))
+
+
+def clean_and_shared(
+    has: Bool[Tensor, "n_instances n_hidden n_features"],
+    represented: Bool[Tensor, "n_instances n_features"],
+    *,
+    neurons_per_feature: int = 1,
+) -> Bool[np.ndarray, " n_instances"]:
+    """Whether a layer has a part of its own for some feature, and another part that features share.
+
+    Parts are those of `measures.regime`. A clean part holds one feature. A shared part holds more features
+    than its neurons could hold one by one: more than neurons / neurons_per_feature of them.
+
+    Raises: ValueError if the shapes do not match or neurons_per_feature is below 1.
+    """
+    per = checks.whole_number("neurons_per_feature", neurons_per_feature)
+    if has.ndim != 3 or represented.shape != (has.shape[0], has.shape[2]):
+        raise ValueError(
+            "has must be (n_instances, n_hidden, n_features) and represented (n_instances, n_features); got "
+            f"{tuple(has.shape)} and {tuple(represented.shape)}"
+        )
+    result = np.zeros(len(has), bool)
+    for k in range(len(has)):
+        parts = measures.regime(has[k], represented[k])
+        clean = any(n_features == 1 for n_features, _ in parts)
+        shared = any(n_features > 1 and n_features * per > n_neurons for n_features, n_neurons in parts)
+        result[k] = clean and shared
+    return result
+
+
+def describe(parts: list[tuple[int, int]]) -> str:
+    """A regime in words: '3 in 2 + 3 clean' for three features in two neurons and three clean neurons."""
+    groups = [f"{f} in {n}" for f, n in parts if (f, n) != (1, 1)]
+    counted = [f"{groups.count(g)} x {g}" if groups.count(g) > 1 else g for g in dict.fromkeys(groups)]
+    n_clean = parts.count((1, 1))
+    return " + ".join(counted + ([f"{n_clean} clean"] if n_clean else [])) or "nothing"

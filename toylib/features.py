@@ -234,6 +234,23 @@ class SparseFeatures:
             self.anticorrelated_sets,
         )
 
+    @property
+    def equal_rows(self) -> np.ndarray:
+        """For every row of the settings, the first row with the same probabilities."""
+        _, first, inverse = np.unique(self.unit_probability, axis=0, return_index=True, return_inverse=True)
+        return first[inverse.ravel()]
+
+    def streams(self, seeds: np.ndarray, models_per_stream: int) -> tuple[np.ndarray, np.ndarray]:
+        """Who sees the same inputs: instances with the same probabilities and seed // models_per_stream.
+
+        Shapes: -> (n_streams, 2), a row of the settings and a seed for each stream; (n_instances,), the
+                stream of each instance.
+        """
+        rows = np.broadcast_to(self.equal_rows, len(seeds))
+        keys = np.stack([rows, seeds // models_per_stream], 1)
+        streams, of_instance = np.unique(keys, axis=0, return_inverse=True)
+        return streams, of_instance.ravel()
+
     def first_active_cdf(self, row: int) -> np.ndarray:
         """Distribution function of the first active unit, given that there is one."""
         q = np.minimum(self.unit_probability[row], 1)

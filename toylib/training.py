@@ -129,15 +129,12 @@ class _Streams:
 
     @classmethod
     def of(cls, features: SparseFeatures, seeds: np.ndarray, settings: Settings) -> _Streams:
-        rows = np.broadcast_to(_probability_rows(features), len(seeds))
-        keys, of_instance = np.unique(
-            np.stack([rows, seeds // settings.models_per_stream], 1), axis=0, return_inverse=True
-        )
+        keys, of_instance = features.streams(seeds, settings.models_per_stream)
         states = [new_stream(stream, TRAINING + settings.data_seed) for _, stream in keys]
         cdfs = [
             features.first_active_cdf(r) if settings.skip_empty else np.empty(0) for r in keys[:, 0].tolist()
         ]
-        return cls(features, keys[:, 0], states, of_instance.ravel(), cdfs)
+        return cls(features, keys[:, 0], states, of_instance, cdfs)
 
     def draw(self, batch_size: int) -> Tensor:
         x = np.empty((len(self.states), batch_size, self.features.n_features), np.float32)
@@ -145,12 +142,6 @@ class _Streams:
             q = self.features.unit_probability[self.rows[k]]
             draw_dense(state, q, self.cdfs[k], *self.features.units, self.features.signed, x[k])
         return torch.from_numpy(x)[self.of_instance]
-
-
-def _probability_rows(features: SparseFeatures) -> np.ndarray:
-    """For every row of the settings, the first row with the same probabilities."""
-    _, first, inverse = np.unique(features.unit_probability, axis=0, return_index=True, return_inverse=True)
-    return first[inverse.ravel()]
 
 
 def _train_block_in_torch(
@@ -340,7 +331,7 @@ def evaluate(
     stream_seed = checks.seeds("seed", seed)[0]
     device, dtype = model.b_final.device, model.b_final.dtype
     q0 = np.broadcast_to(features.empty_probability, model.n_instances)
-    rows = np.broadcast_to(_probability_rows(features), model.n_instances)
+    rows = np.broadcast_to(features.equal_rows, model.n_instances)
     importance = torch.tensor(features.importance, dtype=dtype, device=device).expand(model.n_instances, -1)
     loss = np.zeros(model.n_instances)
     for row in np.unique(rows).tolist():

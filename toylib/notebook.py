@@ -71,19 +71,22 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> Display:
 
     Raises: ValueError if a row is not as long as the header.
     """
-    body = []
+    lines = []
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"rows must have {len(header)} entries, like the header; got {len(row)}")
-        body.append("".join(f"<td>{_shown(value)}</td>" for value in row))
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    lines = "".join(f"<tr>{row}</tr>" for row in body)
-    return Display(
-        f"table of {len(body)} rows: " + ", ".join(header),
-        **{
-            "text/html": f'<div style="overflow-x:auto"><table class="docutils"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{lines}</tbody></table></div>"
-        },
+        lines.append([_shown(value) for value in row])
+    text = f"table of {len(lines)} rows: " + ", ".join(header)
+    return Display(text, **{"text/html": _html_table(lines, [html.escape(name) for name in header])})
+
+
+def _html_table(lines: list[list[str]], header: Sequence[str], kind: str = "") -> str:
+    """Wide tables scroll inside their own box: the page stays as wide as a phone."""
+    head = "".join(f"<th>{name}</th>" for name in header)
+    body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
+    return (
+        f'<div style="overflow-x:auto"><table class="docutils {kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -124,13 +127,10 @@ def scoreboard(folder: str | Path = ".") -> Display:
             f'<span class="verdict verdict-{claim["verdict"].replace(" ", "-")}">{claim["verdict"]}</span>'
         )
         lines.append([claim["id"], link, verdict, html.escape(claim["measure"]), _estimate(claim)])
-    head = "".join(f"<th>{name}</th>" for name in ("", "Claim", "Verdict", "Measure", "Estimate"))
-    body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),
         **{
-            "text/html": f'<div style="overflow-x:auto"><table class="docutils scoreboard"><thead><tr>{head}</tr>'
-            f"</thead><tbody>{body}</tbody></table></div>",
+            "text/html": _html_table(lines, ("", "Claim", "Verdict", "Measure", "Estimate"), "scoreboard"),
             SCOREBOARD: {"digest": _digest(json.dumps(claims, sort_keys=True))},
         },
     )
@@ -235,6 +235,7 @@ def execute(path: Path) -> float:
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # each kernel would warn that it speaks over TCP
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
@@ -323,7 +324,8 @@ def _claims(options: argparse.Namespace) -> int:
         if claim["measure"]:
             print(f"    {claim['measure']}")
     if options.json:
-        names = ["id", "chapter", "statement", "prediction", "measure", "estimate", "low", "high", "n_models", "controls", "verdict", "tests"]
+        names = ["id", "chapter", "statement", "prediction", "measure", "estimate", "low", "high"]
+        names += ["n_models", "controls", "verdict", "tests"]
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps([{n: c[n] for n in names} for c in claims], indent=1) + "\n")
         print(f"written to {options.json}")

@@ -231,7 +231,7 @@ def _write(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise OSError(
             error.errno,
-            f"a block could not be stored ({error.strerror}); those stored so far are kept, and the same call "
+            f"a block could not be stored ({error.strerror}); those stored before are kept, the same call "
             "continues once there is room",
             str(path),
         ) from None

@@ -1,0 +1,322 @@
+"""Sweeps give the same numbers however they run, and survive what can go wrong."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+from toylib import sweep as sweep_module
+from toylib.features import SparseFeatures
+from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
+from toylib.sweep import sweep
+from toylib.training import train
+
+MODEL = {"n_features": 4, "n_hidden": 2}
+SETTINGS = [
+    {"feature_probability": 0.5, "importance": [1, 0.8, 0.6, 0.4]},
+    {"feature_probability": 0.1, "train": {"n_steps": 30}},
+    {"feature_probability": 0.05, "model": {"init_scale": 0.5}},
+]
+TRAIN = {"n_steps": 20, "batch_size": 32, "n_evaluation": 256, "n_records": 4, "lr": 0.01}
+
+
+def run(folder=None, seeds=range(6), block_size=2, **options):
+    return sweep(
+        ReLUOutputModel, MODEL, SETTINGS, seeds, folder=folder, block_size=block_size, **{**TRAIN, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return run()
+
+
+def assert_same(a, b):
+    np.testing.assert_array_equal(a.loss, b.loss)
+    np.testing.assert_array_equal(a.loss_history, b.loss_history)
+    for one, other in zip(a.models, b.models, strict=True):
+        assert torch.equal(one.W, other.W)
+        assert torch.equal(one.b_final, other.b_final)
+
+
+def script(folder, body):
+    """A program of its own that runs a longer sweep of the same kind."""
+    code = f"""
+        import sys
+        from toylib.models import ReLUHiddenModel
+        from toylib.sweep import sweep
+        import joblib
+
+        def longer():
+            settings = [{{"feature_probability": p}} for p in (0.5, 0.3, 0.1)]
+            return sweep(ReLUHiddenModel, dict(n_features=10, n_hidden=5), settings, range(4),
+                         folder={str(folder)!r}, block_size=1, n_steps=400, batch_size=32,
+                         n_evaluation=256, engine="torch")
+    """
+    return textwrap.dedent(code) + textwrap.dedent(body)
+
+
+def start(folder, body):
+    return subprocess.Popen([sys.executable, "-c", script(folder, body)], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_blocks(folder, n, process, seconds=120):
+    deadline = time.time() + seconds
+    while len(list(Path(folder).glob("*.json"))) < n:
+        assert time.time() < deadline, "no block was stored in time"
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+
+
+def longer_result(folder):
+    settings = [{"feature_probability": p} for p in (0.5, 0.3, 0.1)]
+    return sweep(
+        ReLUHiddenModel,
+        dict(n_features=10, n_hidden=5),
+        settings,
+        range(4),
+        folder=folder,
+        block_size=1,
+        n_steps=400,
+        batch_size=32,
+        n_evaluation=256,
+        engine="torch",
+    )
+
+
+@pytest.fixture(scope="module")
+def longer_expected():
+    return longer_result(None)
+
+
+# --- the same numbers ------------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_what_train_gives_setting_by_setting(expected):
+    model = ReLUOutputModel(**MODEL, seeds=range(6))
+    setting = train(model, SparseFeatures(4, 0.5, [1, 0.8, 0.6, 0.4]), progress=False, **TRAIN)
+    np.testing.assert_allclose(expected.loss[0], setting.loss, rtol=1e-4)
+    torch.testing.assert_close(expected.models[0].W, model.W, rtol=1e-3, atol=1e-4)
+    assert expected.loss.shape == (3, 6)
+    assert expected.features[1].feature_probability[0, 0] == 0.1
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_backends_give_the_same_bits(expected, backend):
+    with joblib.parallel_config(backend, n_jobs=2):
+        assert_same(run(), expected)
+
+
+def test_a_dask_cluster_gives_the_same_bits_even_when_a_worker_is_killed(tmp_path, longer_expected):
+    distributed = pytest.importorskip("distributed", reason="pip install dask distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config("dask"),
+    ):
+        pids = client.run(os.getpid)
+        killed = []
+
+        def kill_one_after_the_first_block(store, block, result):
+            save(store, block, result)
+            if not killed:
+                killed.append(next(iter(pids.values())))
+                os.kill(killed[0], signal.SIGKILL)
+
+        save, sweep_module._save = sweep_module._save, kill_one_after_the_first_block
+        try:
+            result = longer_result(tmp_path)
+        finally:
+            sweep_module._save = save
+        assert killed
+        assert_same(result, longer_expected)
+
+
+def test_blocks_of_another_size_change_no_seed_count():
+    whole, single = run(block_size=6), run(block_size=1)
+    np.testing.assert_allclose(whole.loss, single.loss, rtol=1e-3)
+
+
+# --- storing and resuming --------------------------------------------------------------------------------
+
+
+def test_a_second_call_reads_everything_and_trains_nothing(tmp_path, expected, monkeypatch):
+    assert_same(run(tmp_path), expected)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 9
+    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained again"))
+    assert_same(run(tmp_path), expected)
+
+
+def test_more_seeds_train_only_the_new_blocks(tmp_path, monkeypatch):
+    run(tmp_path, seeds=range(4))
+    trained = []
+    original = sweep_module.Block.run
+    monkeypatch.setattr(sweep_module.Block, "run", lambda self: trained.append(self.seeds) or original(self))
+    run(tmp_path, seeds=range(6))
+    assert trained == [(4, 5)] * 3
+
+
+def test_other_training_or_other_code_shares_no_block(tmp_path, monkeypatch):
+    run(tmp_path)
+    run(tmp_path, lr=0.02)
+    assert len(list(tmp_path.glob("*.json"))) == 18
+    monkeypatch.setattr(sweep_module, "_source_digest", lambda: "other code")
+    run(tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 27
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-7]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"\xff" * 400),
+        lambda path: path.unlink(),
+        lambda path: path.with_suffix(".json").write_text("{"),
+        lambda path: path.with_suffix(".json").write_text("[]"),
+    ],
+    ids=["cut short", "empty", "garbage", "lost", "half a note", "another note"],
+)
+def test_a_damaged_block_is_named_and_computed_again(tmp_path, expected, damage):
+    run(tmp_path)
+    path = sorted(tmp_path.glob("*.safetensors"))[4]
+    damage(path)
+    with pytest.warns(RuntimeWarning, match=rf"{path.name} is damaged .* computed again"):
+        assert_same(run(tmp_path), expected)
+    assert_same(run(tmp_path), expected)
+
+
+def test_one_flipped_bit_is_noticed(tmp_path, expected):
+    run(tmp_path)
+    path = sorted(tmp_path.glob("*.safetensors"))[0]
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="checksum"):
+        assert_same(run(tmp_path), expected)
+
+
+def test_a_block_without_its_note_was_never_finished(tmp_path, expected):
+    run(tmp_path)
+    sorted(tmp_path.glob("*.json"))[2].unlink()
+    assert_same(run(tmp_path), expected)
+
+
+def test_a_full_disk_is_named_and_what_was_stored_is_kept(tmp_path, expected):
+    """The limit on file size makes a real write fail as a full disk would, with an OSError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        with pytest.raises(OSError, match="a block could not be stored"):
+            run(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert not list(tmp_path.glob("*.tmp"))
+    assert_same(run(tmp_path), expected)
+
+
+# --- interruptions ---------------------------------------------------------------------------------------
+
+
+def test_a_killed_run_resumes_with_the_same_bits(tmp_path, longer_expected):
+    process = start(tmp_path, "longer()")
+    wait_for_blocks(tmp_path, 3, process)
+    process.kill()
+    process.wait()
+    stored = len(list(tmp_path.glob("*.json")))
+    assert 3 <= stored < 12
+    assert_same(longer_result(tmp_path), longer_expected)
+
+
+def test_ctrl_c_ends_at_once_with_the_finished_blocks_stored(tmp_path, longer_expected):
+    process = start(tmp_path, "with joblib.parallel_config('loky', n_jobs=2): longer()")
+    wait_for_blocks(tmp_path, 2, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    assert "KeyboardInterrupt" in process.stderr.read()
+    assert not list(tmp_path.glob("*.tmp"))
+    assert_same(longer_result(tmp_path), longer_expected)
+
+
+def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected):
+    body = """
+        import os, signal, warnings
+        from toylib import sweep as module
+        save, killed = module._save, []
+
+        def kill_a_worker(store, block, result):
+            save(store, block, result)
+            if not killed:
+                children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+                for child in children:
+                    if b"loky" in open(f"/proc/{child}/cmdline", "rb").read():
+                        killed.append(child)
+                os.kill(int(killed[-1]), signal.SIGKILL)
+
+        module._save = kill_a_worker
+        with joblib.parallel_config("loky", n_jobs=2):
+            longer()
+        assert killed
+    """
+    process = start(tmp_path, body)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, error
+    assert "a worker was killed; its blocks are run again" in error
+    assert_same(longer_result(tmp_path), longer_expected)
+
+
+def test_two_runs_on_one_folder_both_end_with_the_same_numbers(tmp_path, longer_expected):
+    processes = [start(tmp_path, "longer()") for _ in range(2)]
+    for process in processes:
+        error = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, error
+    assert len(list(tmp_path.glob("*.json"))) == 12
+    assert not list(tmp_path.glob("*.tmp"))
+    assert_same(longer_result(tmp_path), longer_expected)
+
+
+# --- bad input -------------------------------------------------------------------------------------------
+
+BAD = [
+    (dict(model_class=dict), "model_class must be one of toylib.models"),
+    (dict(settings=[]), "settings must be a list of at least one dict; got []"),
+    (dict(settings={"feature_probability": 0.1}), "settings must be a list of at least one dict"),
+    (dict(settings=[{"feature_probability": 2}]), "feature_probability must be above 0 and at most 1; got 2"),
+    (
+        dict(settings=[{"feature_probability": torch.ones(1)}]),
+        "settings must be numbers, text, lists and dicts",
+    ),
+    (dict(settings=[{"feature_probability": [0.1, 0.2]}]), "features must be for 1"),
+    (dict(seeds=[]), "seeds must be whole numbers"),
+    (dict(block_size=0), "block_size must be a whole number, 1 or more; got 0"),
+    (dict(model={"n_features": 4, "n_hidden": 0}), "n_hidden must be a whole number, 1 or more; got 0"),
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=range(len(BAD)))
+def test_bad_input_is_named_before_anything_is_trained(tmp_path, arguments, message):
+    good = dict(model_class=AbsoluteValueModel, model=MODEL, settings=[{"signed": True}], seeds=range(2))
+    with pytest.raises(ValueError, match=".") as caught:
+        sweep(**{**good, **arguments}, folder=tmp_path)
+    assert message in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_stored_can_be_read_without_this_package(tmp_path):
+    run(tmp_path)
+    note = json.loads(sorted(tmp_path.glob("*.json"))[0].read_text())
+    assert note["model_class"] == "ReLUOutputModel"
+    assert {"model", "features", "train", "seeds", "sha256"} <= set(note)

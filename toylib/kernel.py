@@ -219,9 +219,16 @@ def _own_names(kind: type) -> set[str]:
 
 
 def pays(model: ToyModel, features: SparseFeatures, settings: Settings) -> bool:
-    """Whether the kernel is expected to be faster than torch: if enough of its lanes are filled."""
+    """Whether the kernel is expected to be faster than torch, by what each was measured to cost.
+
+    The kernel pays for every lane of a tile, filled or not; torch for every instance, and for its calls.
+    """
     n_tiles = sum(-(-len(group) // LANES) for group in _groups(model, features, settings))
-    return model.n_instances >= 4 * n_tiles
+    n_weights = model.n_features * model.n_hidden
+    # nanoseconds per input on one core of 2020; only their ratio matters
+    in_kernel = n_tiles * LANES * (10 + 0.3 * n_weights)
+    in_torch = model.n_instances * (100 + 15 * model.n_features + 0.15 * n_weights)
+    return in_kernel < in_torch + 500_000 / settings.batch_size
 
 
 def _groups(model: ToyModel, features: SparseFeatures, settings: Settings) -> list[np.ndarray]:

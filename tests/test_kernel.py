@@ -1,0 +1,262 @@
+"""The compiled kernel: the same numbers as torch, and for each model the same bits in any company."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toylib import kernel, training
+from toylib.features import SparseFeatures
+from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
+
+ROOT = Path(__file__).parents[1]
+
+
+class UntiedLinearModel(LinearModel):
+    """A user's model that only flips the flags."""
+
+    tied = False
+
+
+MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel, UntiedLinearModel]
+FEATURES = {
+    "sparse": dict(feature_probability=0.15),
+    "dense": dict(feature_probability=1.0),
+    "signed": dict(feature_probability=0.3, signed=True),
+    "sets": dict(feature_probability=0.2, correlated_sets=[[4, 1]], anticorrelated_sets=[[0, 5, 2]]),
+    "unequal": dict(feature_probability=np.array([[0.5, 0.3, 0.1, 0.1, 0.02, 0.9]])),
+}
+OPTIONS = {
+    "plain": dict(),
+    "as drawn": dict(skip_empty=False),
+    "all options": dict(revival=0.7, activity_cost=0.05, warmup=7, batch_size=31),
+    "several records": dict(n_records=6, batch_size=1),
+}
+
+
+def trained(model, features, engine, **options):
+    settings = dict(n_steps=20, batch_size=32, n_records=2, n_evaluation=64, progress=False) | options
+    return training.train(model, features, engine=engine, **settings)
+
+
+def started(model_class, seeds, n_features=6, n_hidden=3, **options):
+    """Models whose biases are of either sign, so that ReLUs are open and shut."""
+    model = model_class(n_features, n_hidden, seeds, **options)
+    with torch.no_grad():
+        for k, seed in enumerate(model.seeds.tolist()):
+            generator = torch.Generator().manual_seed(1000 + seed)
+            model.b_final[k] = 0.2 * torch.randn(n_features, generator=generator)
+    return model
+
+
+def assert_same_run(ours, reference):
+    # 20 steps of float32: sums taken in another order, each off by a few units of 1e-7
+    for name, value in reference.model.state_dict().items():
+        torch.testing.assert_close(ours.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours.loss_history, reference.loss_history, rtol=1e-4)
+    np.testing.assert_allclose(ours.loss, reference.loss, rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
+@pytest.mark.parametrize("model_class", MODELS)
+def test_kernel_and_torch_train_to_the_same_numbers(model_class, settings, options):
+    features = SparseFeatures(6, importance=0.7 ** np.arange(6), **settings)
+    seeds = [0, 3, 63, 64, 200]  # three streams
+    runs = {e: trained(started(model_class, seeds), features, e, **options) for e in ("kernel", "torch")}
+    assert runs["kernel"].engine == "kernel"
+    assert runs["torch"].engine == "torch"
+    assert_same_run(runs["kernel"], runs["torch"])
+
+
+def test_kernel_and_torch_agree_where_probability_and_importance_differ_by_instance():
+    rng = np.random.default_rng(0)
+    features = SparseFeatures(6, np.repeat([0.1, 0.5, 0.1], 14), rng.uniform(0, 2, (42, 6)))
+    model = started(ReLUHiddenModel, range(42))
+    ours = trained(model.select(range(42)), features, "kernel")
+    assert_same_run(ours, trained(model, features, "torch"))
+
+
+def test_kernel_starts_from_weights_that_are_given():
+    features = SparseFeatures(6, 0.2)
+    model = trained(started(AbsoluteValueModel, range(40)), features, "kernel").model
+    again = trained(model.select(range(40)), features, "kernel", data_seed=1)
+    assert_same_run(again, trained(model, features, "torch", data_seed=1))
+
+
+@pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
+def test_a_model_is_bit_for_bit_the_same_alone_in_a_batch_and_in_any_order(model_class):
+    features = SparseFeatures(6, 0.2, 0.8 ** np.arange(6), signed=True)
+
+    def weights(seeds, **options):
+        run = trained(started(model_class, seeds), features, "kernel", batch_size=50, **options)
+        return [
+            {name: value[k].numpy() for name, value in run.model.state_dict().items()}
+            | {"history": run.loss_history[:, k]}
+            for k in range(len(seeds))
+        ]
+
+    batch = weights(range(64))
+    shuffled = np.random.default_rng(1).permutation(64)
+    others = dict(zip(shuffled, weights(shuffled.tolist(), workers=2), strict=True))
+    many = weights(range(130), models_per_stream=64, workers=3)
+    for k in (0, 1, 31, 32, 40, 63):
+        for other in (weights([k])[0], others[k], many[k]):
+            for name, value in batch[k].items():
+                np.testing.assert_array_equal(other[name], value, err_msg=f"{name} of seed {k}")
+
+
+def test_where_training_stops_for_records_does_not_change_the_result():
+    features = SparseFeatures(6, 0.2)
+    runs = [
+        trained(started(ReLUHiddenModel, range(3)), features, "kernel", n_records=n, snapshots=s)
+        for n, s in [(1, ()), (20, (3, 11))]
+    ]
+    assert torch.equal(runs[0].model.W, runs[1].model.W)
+    np.testing.assert_allclose(runs[1].loss_history.mean(0), runs[0].loss_history[0], rtol=1e-6)
+
+
+def test_inputs_drawn_a_few_steps_at_a_time_are_the_same_inputs(monkeypatch):
+    features = SparseFeatures(6, 0.2)
+    whole = trained(started(ReLUHiddenModel, range(3)), features, "kernel")
+    monkeypatch.setattr(kernel, "INPUT_BYTES", 3 * 8 * 6 * 32)  # three steps
+    parts = trained(started(ReLUHiddenModel, range(3)), features, "kernel")
+    assert torch.equal(whole.model.W, parts.model.W)
+
+
+def test_a_diverged_model_shows_it_and_leaves_its_neighbours_alone():
+    features = SparseFeatures(6, 0.5)
+    model = started(ReLUHiddenModel, range(3))
+    fine = trained(model.select([0, 2]), features, "kernel")
+    with torch.no_grad():
+        model.W[1, 0, 0] = float("nan")
+    run = trained(model, features, "kernel")
+    assert np.isnan(run.loss_history[-1, 1])
+    assert torch.equal(run.model.W[[0, 2]], fine.model.W)
+
+
+class ShiftedTarget(ReLUHiddenModel):
+    def target(self, x):
+        return x + 1
+
+
+class HiddenBias(ReLUHiddenModel):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.b_hidden = torch.nn.Parameter(torch.zeros(self.n_instances, self.n_hidden))
+
+
+class OtherHidden(ReLUHiddenModel):
+    def hidden(self, x):
+        return torch.tanh(super().hidden(x))
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (ShiftedTarget(3, 2), "it knows the targets x and |x|; ShiftedTarget has its own"),
+        (HiddenBias(3, 2), "it knows W or W1 and W2, and b_final; got the parameters W, b_final, b_hidden"),
+        (OtherHidden(3, 2), "it reads a model's flags only; OtherHidden changes hidden"),
+        (ReLUHiddenModel(3, 2).double(), "it works in float32 on a CPU; got torch.float64 on cpu"),
+    ],
+)
+def test_a_model_that_the_kernel_does_not_know_is_refused_with_the_reason(model, message):
+    with pytest.raises(ValueError, match="engine kernel cannot train this model") as caught:
+        training.train(model, SparseFeatures(3, 0.5), engine="kernel", n_steps=2, progress=False)
+    assert message in str(caught.value)
+
+
+def test_a_model_that_only_flips_flags_is_trained_by_the_kernel():
+    assert kernel.refusal(UntiedLinearModel(3, 2)) is None
+
+
+def chosen(model, models_per_stream=64):
+    run = trained(
+        model, SparseFeatures(model.n_features, 0.1), "auto", n_steps=1, models_per_stream=models_per_stream
+    )
+    return run.engine
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "engine"),
+    [
+        (ReLUHiddenModel(10, 5, range(64)), {}, "kernel"),
+        (ReLUHiddenModel(10, 5, range(64)), dict(models_per_stream=1), "torch"),
+        (ReLUHiddenModel(100, 40, range(64)), {}, "kernel"),
+        (ReLUHiddenModel(100, 40, [0]), {}, "torch"),
+        (ReLUHiddenModel(10, 5, range(64)).double(), {}, "torch"),
+    ],
+    ids=["full lanes", "a stream each", "large", "one large", "float64"],
+)
+def test_the_engine_is_the_kernel_where_enough_lanes_are_filled(model, options, engine):
+    assert chosen(model, **options) == engine
+
+
+def test_blocks_hold_one_stream_each_and_every_instance_once():
+    model = ReLUHiddenModel(3, 2, np.tile(range(100), 2))
+    features = SparseFeatures(3, np.repeat([0.1, 0.2], 100))
+    settings = training.Settings(1, 1, np.ones(1), np.ones(1), 0.0, True, 64, 0)
+    blocks = kernel.blocks(model, features, settings)
+    assert np.array_equal(np.sort(np.concatenate(blocks)), np.arange(200))
+    for block in blocks:
+        streams, _ = features.select(block).streams(model.seeds[block], 64)
+        assert len(streams) == 1
+        assert len(block) <= kernel.TILES * kernel.LANES
+    # two density settings of 64 and 36 seeds each
+    assert sorted(len(block) for block in blocks) == [36, 36, 64, 64]
+
+
+COLD = """
+import sys, numpy as np
+sys.path.insert(0, {folder!r})
+import toylib.kernel
+assert toylib.__file__.startswith({folder!r})
+from toylib.features import SparseFeatures
+from toylib.models import ReLUOutputModel
+from toylib.training import train
+run = train(ReLUOutputModel(3, 2, range(2)), SparseFeatures(3, 0.5), n_steps=2, engine="kernel", progress=False)
+print(run.engine, np.isfinite(run.loss).all())
+"""
+
+
+def run_cold(folder, home):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA", "XDG", "PYTHON"))}
+    environment |= {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": str(home / "cache")}
+    code = COLD.format(folder=str(folder))
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tmp_path):
+    if os.geteuid() == 0:
+        blocked = "file"  # root may write in read-only folders: put a file where the folder should go
+    else:
+        blocked = "mode"
+    folder, home = tmp_path / "site", tmp_path / "home"
+    home.mkdir()
+    package = folder / "toylib"
+    package.mkdir(parents=True)
+    for source in (ROOT / "toylib").glob("*.py"):
+        (package / source.name).write_text(source.read_text())
+    result = run_cold(folder, home)
+    assert result.stdout.split() == ["kernel", "True"], result.stderr
+    kept = {path.name.split("-")[0] for path in (package / "__pycache__").glob("*.nbi")}
+    assert {"kernel._steps", "features.draw"} <= kept
+
+    for path in (package / "__pycache__").iterdir():
+        path.unlink()
+    (package / "__pycache__").rmdir()
+    if blocked == "file":
+        (package / "__pycache__").write_text("")
+        (home / "cache").write_text("")
+    else:
+        package.chmod(0o500)
+        home.chmod(0o500)
+    result = run_cold(folder, home)
+    assert result.stdout.split() == ["kernel", "True"], result.stderr
+    assert not list(tmp_path.rglob("*.nbi"))

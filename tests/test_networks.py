@@ -149,9 +149,18 @@ def test_spatial_summary_is_mean_maximum_and_share_of_places_that_are_on():
     assert networks.spatial_summary(torch.tensor([[3.0]])).tolist() == [[[3.0, 3.0, 1.0]]]
 
 
-def test_a_layer_that_runs_twice_a_pass_is_refused():
-    with pytest.raises(ValueError, match=r"must run once a pass; both gave 14 rows for 7 images"):
-        networks.record(small_network(both="relu"), some_pixels())
+def test_a_layer_that_runs_twice_a_pass_is_recorded_at_its_last_run():
+    recorded = networks.record(
+        small_network(both="relu", last="last:input"), some_pixels(), reduce=lambda a: a
+    )
+    assert torch.equal(recorded["both"], recorded["last"])
+
+
+def test_a_layer_that_never_runs_is_refused():
+    network = small_network(idle="idle")
+    network.module.idle = nn.ReLU()
+    with pytest.raises(ValueError, match="layers must run in a pass of small; idle does not"):
+        networks.record(network, some_pixels())
 
 
 def test_relu_layers_are_found_and_their_absence_is_said():

@@ -167,11 +167,11 @@ def record(
     """Run the images through the network and keep what `reduce` makes of every layer's activations.
 
     The layers' names map to their reductions, and "output" to the network's output. Memory holds one
-    batch's activations of one layer at a time beside the results.
+    batch's activations of one layer at a time beside the results. A module that runs several times a pass
+    (a ResNet block's ReLU) is recorded at its last run.
 
     Shapes: pixels (n, height, width, 3) of 0 to 255 -> each (n, ...), as `reduce` gives it for a batch.
-    Raises: ValueError for a layer that the network does not have, pixels of another shape, or a layer that
-            runs more than once a pass.
+    Raises: ValueError for a layer that the network does not have or does not run, or pixels of another shape.
     """
     batch_size = checks.whole_number("batch_size", batch_size)
     if pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
@@ -181,9 +181,10 @@ def record(
         if path.removesuffix(":input") not in modules:
             raise ValueError(f"layers must name modules of {network.name}; got {path!r}")
     kept: dict[str, list[Tensor]] = {layer: [] for layer in [*network.layers, "output"]}
+    latest: dict[str, Tensor] = {}
 
     def watch(layer: str, activations: Tensor) -> None:
-        kept[layer].append(reduce(activations).clone())
+        latest[layer] = reduce(activations).clone()
 
     handles = []
     for layer, path in network.layers.items():
@@ -196,14 +197,15 @@ def record(
     batches = tqdm(pixels.split(batch_size), desc=network.name, delay=5, disable=hidden, leave=False)
     try:
         for batch in batches:
-            kept["output"].append(network.module(network.normalise(batch)))
+            latest.clear()
+            latest["output"] = network.module(network.normalise(batch))
+            for layer, parts in kept.items():
+                if layer not in latest:
+                    raise ValueError(f"layers must run in a pass of {network.name}; {layer} does not")
+                parts.append(latest[layer])
     finally:
         for handle in handles:
             handle.remove()
-    runs = {layer: sum(map(len, parts)) for layer, parts in kept.items()}
-    for layer, n in runs.items():
-        if n != len(pixels):
-            raise ValueError(f"layers must run once a pass; {layer} gave {n} rows for {len(pixels)} images")
     return {layer: torch.cat(parts) for layer, parts in kept.items()}
 
 

@@ -219,7 +219,8 @@ assert toylib.__file__.startswith({folder!r})
 from toylib.features import SparseFeatures
 from toylib.models import ReLUOutputModel
 from toylib.training import train
-run = train(ReLUOutputModel(3, 2, range(2)), SparseFeatures(3, 0.5), n_steps=2, engine="kernel", progress=False)
+model, features = ReLUOutputModel(3, 2, range(2)), SparseFeatures(3, 0.5)
+run = train(model, features, n_steps=2, engine="kernel", progress=False)
 print(run.engine, np.isfinite(run.loss).all())
 """
 

@@ -1,0 +1,458 @@
+"""Training: hand-written gradients, the empty input, schedules, held-out loss, records, named errors."""
+
+import numpy as np
+import pytest
+import torch
+
+from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
+from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
+from toylib.training import evaluate, learning_rates, loss_and_gradients, train
+
+MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel]
+SIGNED = SparseFeatures(5, 0.5, signed=True)
+
+
+def started(model_class, seeds=range(3), n_features=5, n_hidden=3):
+    """Models in float64 with biases and output weights of either sign."""
+    model = model_class(n_features, n_hidden, seeds).double()
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return model
+
+
+def autograd_loss(model, x, importance, empty_weight=0.0, activity_cost=0.0):
+    """The loss (n_instances,) as the paper writes it, for autograd."""
+    h = model.hidden(x)
+    loss = (importance * (model.target(x) - model(x)).square().mean(1)).sum(1)
+    loss = loss + activity_cost * h.abs().sum(2).mean(1)
+    nothing = torch.zeros(model.n_instances, 1, x.shape[2], dtype=x.dtype)
+    return loss + empty_weight * (importance * model(nothing).square()[:, 0]).sum(1)
+
+
+def inputs(batch_size=40, seeds=range(3)):
+    return SIGNED.sample(batch_size, seeds).double()
+
+
+# --- gradients -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, dict(empty_weight=2.5), dict(activity_cost=0.3), dict(empty_weight=0.7, activity_cost=0.1)],
+    ids=["plain", "empty input", "activity cost", "both"],
+)
+@pytest.mark.parametrize("model_class", MODELS)
+def test_hand_written_gradients_are_those_of_autograd(model_class, options):
+    model, x = started(model_class), inputs()
+    importance = torch.rand(3, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    expected = autograd_loss(model, x, importance, **options)
+    expected.sum().backward()
+    loss, gradients = loss_and_gradients(model, x, importance, **options)
+    torch.testing.assert_close(loss, expected.detach())
+    assert set(gradients) == dict(model.named_parameters()).keys()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad)
+
+
+def test_a_weight_of_the_empty_input_may_differ_by_instance():
+    model, x, importance = started(ReLUOutputModel), inputs(), torch.ones(1, 5, dtype=torch.float64)
+    weights = torch.tensor([[0.0], [1.0], [30.0]], dtype=torch.float64)
+    loss, gradients = loss_and_gradients(model, x, importance, empty_weight=weights)
+    for k in range(3):
+        alone = loss_and_gradients(model.select([k]), x[[k]], importance, empty_weight=weights[k].item())
+        torch.testing.assert_close(loss[[k]], alone[0])
+        torch.testing.assert_close(gradients["b_final"][[k]], alone[1]["b_final"])
+
+
+@pytest.mark.parametrize("model_class", [ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel])
+@pytest.mark.parametrize("slope", [0.0, 0.4, 1.0])
+def test_revival_is_the_gradient_of_an_output_whose_shut_side_is_zero_with_that_slope(model_class, slope):
+    """At o <= 0 the output stays 0 but its derivative is the slope: a ReLU with a straight-through leak."""
+    model, x = started(model_class), inputs()
+    importance = torch.ones(3, 5, dtype=torch.float64)
+    o = model.hidden(x) @ model.W_out.mT + model.b_final[:, None]
+    leak = torch.where(o > 0, o, slope * o)
+    y = torch.relu(o).detach() + leak - leak.detach()
+    loss = (model.target(x) - y).square().mean(1).sum(1)
+    loss.sum().backward()
+    got, gradients = loss_and_gradients(model, x, importance, revival=slope)
+    torch.testing.assert_close(got, loss.detach())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad)
+
+
+def test_revival_changes_nothing_in_a_model_without_output_relu():
+    model, x, importance = started(LinearModel), inputs(), torch.ones(1, 5, dtype=torch.float64)
+    plain, revived = (loss_and_gradients(model, x, importance, revival=r)[1] for r in (0.0, 1.0))
+    assert torch.equal(plain["W"], revived["W"])
+
+
+# --- the empty input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_leaving_out_empty_inputs_and_weighting_them_in_gives_the_same_loss_and_gradients_exactly(
+    model_class,
+):
+    """Of a batch with a share q of empty inputs: (1 - q) (non-empty + q/(1 - q) empty) is the whole."""
+    model, importance = started(model_class), torch.rand(1, 5, dtype=torch.float64)
+    x = SparseFeatures(5, 0.2, signed=True).sample(400, 3).double()
+    active = (x[0] != 0).any(1)
+    q = 1 - active.double().mean().item()
+    assert 0.2 < q < 0.5
+    whole = loss_and_gradients(model, x.expand(3, -1, -1), importance)
+    part = loss_and_gradients(model, x[:, active].expand(3, -1, -1), importance, empty_weight=q / (1 - q))
+    torch.testing.assert_close((1 - q) * part[0], whole[0])
+    for name, gradient in whole[1].items():
+        torch.testing.assert_close((1 - q) * part[1][name], gradient)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_gradients_from_non_empty_draws_have_the_expectation_of_plain_draws(model_class):
+    features = SparseFeatures(3, np.array([[0.3, 0.1, 0.05]]), signed=True)
+    q = features.empty_probability[0]
+    assert q == pytest.approx(0.7 * 0.9 * 0.95)
+    n_batches, batch_size = 200, 250
+    model = started(model_class, [5], n_features=3, n_hidden=2).select([0] * n_batches)
+    importance = torch.ones(1, 3, dtype=torch.float64)
+    estimates = {}
+    for name, cdf, weight in [
+        ("plain", np.empty(0), 0.0),
+        ("skip", features.first_active_cdf(0), q / (1 - q)),
+    ]:
+        x = np.empty((n_batches * batch_size, 3), np.float32)
+        stream = new_stream(len(cdf), TRAINING)
+        draw_dense(stream, features.unit_probability[0], cdf, *features.units, features.signed, x)
+        batches = torch.from_numpy(x).double().reshape(n_batches, batch_size, 3)
+        loss, gradients = loss_and_gradients(model, batches, importance, empty_weight=weight)
+        factor = (1 - q) if weight else 1.0
+        every = [loss[:, None], *(g.flatten(1) for g in gradients.values())]
+        estimates[name] = factor * torch.cat(every, 1).numpy()
+    plain, skip = estimates["plain"], estimates["skip"]
+    # standard error of a difference of means over n batches: sqrt((var_1 + var_2) / n)
+    error = np.sqrt((plain.var(0, ddof=1) + skip.var(0, ddof=1)) / n_batches)
+    assert (np.abs(plain.mean(0) - skip.mean(0)) <= 5 * error + 1e-12).all()
+    assert skip.var(0).mean() < 0.8 * plain.var(0).mean()  # what it is for: less noise
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_skipping_empty_inputs_leaves_the_recorded_loss_on_the_same_scale(engine):
+    """With a learning rate of almost nothing the record is the loss of the start, however it is sampled."""
+    features = SparseFeatures(4, 0.1)
+    model = ReLUOutputModel(4, 2, range(64), b_init=0.05)
+    options = dict(n_steps=100, batch_size=200, lr=1e-12, n_records=1, engine=engine, progress=False)
+    skip, plain = (
+        train(model.select(range(64)), features, skip_empty=s, models_per_stream=1, **options)
+        for s in (True, False)
+    )
+    difference = (skip.loss_history - plain.loss_history)[0]
+    # 64 independent streams: 5 standard errors of the mean difference
+    assert abs(difference.mean()) < 5 * difference.std(ddof=1) / 8
+    assert abs(difference.mean()) < 0.02 * plain.loss_history.mean()
+
+
+# --- schedule --------------------------------------------------------------------------------------------
+
+
+def test_learning_rate_rises_linearly_and_falls_to_zero_along_a_cosine():
+    rate = learning_rates(100, 0.02, 10, "cosine")
+    assert rate[0] == pytest.approx(0.02 / 10)
+    assert rate[4] == pytest.approx(0.02 * 5 / 10 * (1 + np.cos(0.04 * np.pi)) / 2)
+    assert rate[50] == pytest.approx(0.01)
+    assert rate[99] == pytest.approx(0.02 * (1 + np.cos(0.99 * np.pi)) / 2)
+    assert (np.diff(rate[10:]) < 0).all()
+
+
+def test_constant_learning_rate_is_constant_after_warmup():
+    np.testing.assert_allclose(learning_rates(6, 0.5, 3, "constant"), [1 / 6, 1 / 3, 0.5, 0.5, 0.5, 0.5])
+    assert (learning_rates(6, 0.5, 0, "constant") == 0.5).all()
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_the_first_step_of_adam_moves_every_weight_by_the_learning_rate(engine):
+    """Bias-corrected, the first step is lr g / (|g| + eps): lr times the sign of the gradient."""
+    features = SparseFeatures(4, 1.0)
+    model = LinearModel(4, 2, range(3))
+    before = model.W.detach().clone()
+    train(model, features, n_steps=1, lr=0.01, batch_size=64, engine=engine, progress=False)
+    torch.testing.assert_close((model.W - before).abs(), torch.full_like(before, 0.01), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_revival_falls_to_zero_by_half_way(engine):
+    """A model whose outputs are all shut moves in the first half of training only."""
+    features = SparseFeatures(4, 1.0)
+    model = ReLUOutputModel(4, 2, [0], b_init=-50.0)
+    run = train(
+        model,
+        features,
+        n_steps=40,
+        lr=1e-3,
+        schedule="constant",
+        revival=1.0,
+        snapshots=[0, 10, 20, 40],
+        engine=engine,
+        progress=False,
+    )
+    b = {step: state["b_final"] for step, state in run.snapshots.items()}
+    assert (b[10] > b[0]).all()
+    assert (b[20] > b[10]).all()
+    # no gradient after step 20: what moves is Adam's momentum, which dies by a factor 0.9 a step
+    assert (b[40] - b[20]).max() < 9.5e-3
+    still = train(
+        ReLUOutputModel(4, 2, [0], b_init=-50.0), features, n_steps=5, engine=engine, progress=False
+    )
+    assert (still.model.b_final == -50).all()
+
+
+# --- held-out loss ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model_class", [LinearModel, ReLUOutputModel, ReLUHiddenModel])
+def test_a_model_of_zero_weights_that_predicts_the_mean_has_the_null_loss(model_class):
+    """sum_i I_i Var(x_i), and for x uniform on [0, 1] with probability p: E x^2 - (E x)^2 = p/3 - p^2/4."""
+    p, importance = np.array([0.5, 0.02, 1.0]), np.array([1.0, 0.5, 0.25])
+    model = model_class(3, 2, range(2))
+    with torch.no_grad():
+        model.W.zero_()
+        model.b_final[:] = torch.tensor(p / 2)
+    n = 400_000
+    loss = evaluate(model, SparseFeatures(3, p[None], importance), n_samples=n, seed=1)
+    null = (importance * (p / 3 - p**2 / 4)).sum()
+    # the variance of sum_i I_i (x_i - p_i/2)^2 is at most (sum_i I_i)^2 / 4, each square being in [0, 1]
+    assert np.abs(loss - null).max() < 5 * importance.sum() / 2 / np.sqrt(n)
+    assert loss[0] == loss[1]
+
+
+def test_a_model_that_copies_its_inputs_has_no_loss():
+    model = LinearModel(3, 3, [0])
+    with torch.no_grad():
+        model.W[0] = torch.eye(3)
+    assert evaluate(model, SparseFeatures(3, 0.5), n_samples=1000) == pytest.approx(0, abs=1e-12)
+
+
+def test_pairs_of_neurons_compute_the_absolute_value_exactly():
+    """|x| = ReLU(x) + ReLU(-x): two neurons a feature, no loss."""
+    model = AbsoluteValueModel(3, 6, [0])
+    with torch.no_grad():
+        model.W1[0] = torch.cat([torch.eye(3), -torch.eye(3)])
+        model.W2[0] = torch.cat([torch.eye(3), torch.eye(3)], 1)
+    assert evaluate(model, SparseFeatures(3, 0.5, signed=True), n_samples=1000) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_loss_of_the_empty_input_is_counted_exactly():
+    """Almost every input is empty, and outputs are the bias 1: the loss is n_features, with no noise."""
+    model = ReLUOutputModel(3, 2, [0], b_init=1.0)
+    loss = evaluate(model, SparseFeatures(3, 1e-7), n_samples=10)
+    assert loss == pytest.approx(3, abs=1e-5)
+
+
+def test_held_out_loss_of_an_instance_does_not_depend_on_those_beside_it():
+    features = SparseFeatures(5, np.array([0.1, 0.5, 0.1, 0.9]), np.random.default_rng(0).random((4, 5)))
+    model = ReLUHiddenModel(5, 3, range(4))
+    together = evaluate(model, features, n_samples=3000)
+    alone = [evaluate(model.select([k]), features.select([k]), n_samples=3000)[0] for k in range(4)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_held_out_loss_agrees_whatever_the_memory_allowed(monkeypatch):
+    features, model = SparseFeatures(5, 0.3), ReLUHiddenModel(5, 3, range(7))
+    whole = evaluate(model, features, n_samples=20_000)
+    monkeypatch.setattr("toylib.training.BLOCK_BYTES", 24 * 16384 * 5 * 2)  # two instances at a time
+    np.testing.assert_allclose(evaluate(model, features, n_samples=20_000), whole, rtol=1e-5)
+
+
+# --- training ---------------------------------------------------------------------------------------------
+
+
+def run(model, features=None, **options):
+    features = features or SparseFeatures(model.n_features, 0.2)
+    return train(
+        model, features, **(dict(n_steps=20, batch_size=32, n_evaluation=500, progress=False) | options)
+    )
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_an_instance_is_trained_alike_by_torch_alone_and_in_a_batch(model_class):
+    features = SparseFeatures(5, 0.3, signed=model_class is AbsoluteValueModel)
+    batch = run(model_class(5, 3, range(10)), features, engine="torch", workers=2)
+    for k in (0, 9):
+        alone = run(model_class(5, 3, [k]), features, engine="torch")
+        for name, value in alone.model.state_dict().items():
+            torch.testing.assert_close(value[0], batch.model.state_dict()[name][k], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone.loss_history[:, 0], batch.loss_history[:, k], rtol=1e-4)
+
+
+def test_memory_allowed_to_torch_does_not_change_what_it_gives(monkeypatch):
+    whole = run(ReLUHiddenModel(5, 3, range(8)), engine="torch", workers=1)
+    monkeypatch.setattr("toylib.training.BLOCK_BYTES", 24 * 32 * 8 * 3)
+    parts = run(ReLUHiddenModel(5, 3, range(8)), engine="torch", workers=1)
+    torch.testing.assert_close(parts.model.W, whole.model.W, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_stored_transposed_are_trained_alike():
+    """Fused Adam reads memory in order; a parameter may be a transposed view."""
+    features = SparseFeatures(5, 0.3, signed=True)
+    plain, transposed = AbsoluteValueModel(5, 3, range(3)), AbsoluteValueModel(5, 3, range(3))
+    transposed.W2.data = transposed.W2.data.mT.contiguous().mT
+    assert not transposed.W2.is_contiguous()
+    for engine in ("torch", "kernel"):
+        a, b = (run(m.select(range(3)), features, engine=engine) for m in (plain, transposed))
+        assert torch.equal(a.model.W2, b.model.W2)
+    run(transposed, features, engine="torch")
+    torch.testing.assert_close(transposed.W2, a.model.W2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_data_seed_changes_the_data_and_not_the_start(engine):
+    first, second = (
+        run(ReLUHiddenModel(5, 3, [4]), data_seed=d, snapshots=[0], engine=engine) for d in (0, 1)
+    )
+    assert torch.equal(first.snapshots[0]["W"], second.snapshots[0]["W"])
+    assert not torch.equal(first.model.W, second.model.W)
+    again = run(ReLUHiddenModel(5, 3, [4]), data_seed=1, engine=engine)
+    assert torch.equal(again.model.W, second.model.W)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_instances_share_a_stream_only_within_models_per_stream(engine):
+    """Same start, same weights afterwards if and only if the inputs were the same."""
+
+    def weights(models_per_stream):
+        model = ReLUHiddenModel(5, 3, [0, 1, 2])
+        with torch.no_grad():
+            model.W[1:] = model.W[0]
+        return run(model, models_per_stream=models_per_stream, engine=engine).model.W
+
+    shared = weights(2)
+    torch.testing.assert_close(shared[0], shared[1])
+    assert not torch.allclose(shared[0], shared[2])
+    assert not torch.allclose(*weights(1)[:2])
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_training_lowers_the_held_out_loss_well_below_the_null_predictor(engine):
+    p = 0.05
+    features = SparseFeatures(5, p)
+    result = run(ReLUOutputModel(5, 2, range(8)), features, n_steps=1500, batch_size=128, engine=engine)
+    null = 5 * (p / 3 - p**2 / 4)
+    assert result.loss[result.best()[0]] < 0.35 * null  # a pentagon: five features in two dimensions
+    assert result.loss_history[-1].min() < result.loss_history[0].min()
+
+
+def test_training_changes_the_model_that_was_given():
+    model = ReLUHiddenModel(5, 3, range(3))
+    before = model.W.detach().clone()
+    result = run(model)
+    assert result.model is model
+    assert not torch.equal(model.W, before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_records_are_means_over_the_steps_since_the_record_before(engine):
+    every = run(ReLUHiddenModel(5, 3, range(3)), n_records=20, engine=engine)
+    few = run(ReLUHiddenModel(5, 3, range(3)), n_records=4, engine=engine)
+    assert every.steps.tolist() == list(range(1, 21))
+    assert few.steps.tolist() == [5, 10, 15, 20]
+    np.testing.assert_allclose(few.loss_history, every.loss_history.reshape(4, 5, 3).mean(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_snapshots_are_the_states_after_their_steps(engine):
+    options = dict(schedule="constant", lr=0.01, engine=engine)
+    result = run(ReLUHiddenModel(5, 3, range(40)), snapshots=[0, 7, 20], n_records=4, **options)
+    assert sorted(result.snapshots) == [0, 7, 20]
+    assert torch.equal(result.snapshots[0]["W"], ReLUHiddenModel(5, 3, range(40)).W)
+    seven = run(ReLUHiddenModel(5, 3, range(40)), n_steps=7, **options)
+    torch.testing.assert_close(result.snapshots[7]["W"], seven.model.W.detach())
+    assert torch.equal(result.snapshots[20]["W"], result.model.W)
+    assert result.steps.tolist() == [5, 7, 10, 15, 20]  # a snapshot is also a record
+    assert result.loss_history.shape == (5, 40)
+
+
+def test_more_records_than_steps_gives_one_record_a_step():
+    assert run(ReLUHiddenModel(5, 3), n_steps=3, n_records=50).steps.tolist() == [1, 2, 3]
+
+
+def test_best_orders_instances_by_held_out_loss():
+    result = run(ReLUHiddenModel(5, 3, range(10)))
+    assert result.best().tolist() == [int(result.loss.argmin())]
+    assert np.array_equal(result.best(1.0), np.argsort(result.loss))
+    assert len(result.best(0.3)) == 3
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_activity_cost_makes_the_hidden_layer_quieter(engine):
+    def activity(cost):
+        model = run(ReLUHiddenModel(5, 3, range(4)), n_steps=300, activity_cost=cost, engine=engine).model
+        return model.hidden(SparseFeatures(5, 0.2).sample(500, 0).expand(4, -1, -1)).abs().mean().item()
+
+    assert activity(0.3) < 0.7 * activity(0.0)
+
+
+# --- named errors ----------------------------------------------------------------------------------------
+
+MODEL = ReLUHiddenModel(5, 3, range(3))
+BAD = [
+    (dict(model="third"), "model must be one of toylib.models; got str"),
+    (dict(features=0.1), "features must be SparseFeatures; got float"),
+    (dict(features=SparseFeatures(4)), "features must have the model's n_features = 5; got 4"),
+    (
+        dict(features=SparseFeatures(5, [0.1, 0.2])),
+        "features must be for 1 or for the model's n_instances = 3; got 2",
+    ),
+    (dict(n_steps=0), "n_steps must be a whole number, 1 or more; got 0"),
+    (dict(n_steps=2.5), "n_steps must be a whole number, 1 or more; got 2.5"),
+    (dict(batch_size=-1), "batch_size must be a whole number, 1 or more; got -1"),
+    (dict(lr=0), "lr must be a finite number, above 0; got 0"),
+    (dict(lr=float("nan")), "lr must be a finite number, above 0; got nan"),
+    (dict(schedule="linear"), "schedule must be one of cosine, constant; got 'linear'"),
+    (dict(warmup=-3), "warmup must be a whole number, 0 or more; got -3"),
+    (dict(revival=1.5), "revival must be a finite number, 0 or more and 1 or less; got 1.5"),
+    (dict(activity_cost=-1), "activity_cost must be a finite number, 0 or more; got -1"),
+    (dict(models_per_stream=0), "models_per_stream must be a whole number, 1 or more; got 0"),
+    (dict(data_seed="x"), "data_seed must be a whole number, 0 or more; got 'x'"),
+    (dict(n_records=0), "n_records must be a whole number, 1 or more; got 0"),
+    (dict(snapshots=[21]), "snapshots must be a whole number, 0 or more and 20 or less; got 21"),
+    (dict(n_evaluation=0), "n_evaluation must be a whole number, 1 or more; got 0"),
+    (dict(engine="cuda"), "engine must be one of auto, kernel, torch; got 'cuda'"),
+    (dict(workers=0), "workers must be a whole number, 1 or more; got 0"),
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_bad_training_arguments_are_named_before_any_work(arguments, message):
+    before = MODEL.W.detach().clone()
+    defaults = dict(model=MODEL, features=SparseFeatures(5, 0.2), n_steps=20, progress=False)
+    with pytest.raises(ValueError, match=".") as caught:
+        train(**{**defaults, **arguments})
+    assert message in str(caught.value)
+    assert torch.equal(MODEL.W, before)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(features=SparseFeatures(4)), "features must have the model's n_features = 5; got 4"),
+        (dict(n_samples=0), "n_samples must be a whole number, 1 or more; got 0"),
+        (dict(n_samples=1e5), "n_samples must be a whole number, 1 or more; got 100000.0"),
+        (dict(seed=-1), "seed must be whole numbers from 0 to 2**53; got -1"),
+        (dict(seed=0.5), "seed must be whole numbers from 0 to 2**53; got 0.5"),
+    ],
+)
+def test_bad_evaluation_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=".") as caught:
+        evaluate(**{"model": MODEL, "features": SparseFeatures(5, 0.2), **arguments})
+    assert message in str(caught.value)
+
+
+@pytest.mark.bad_input
+def test_a_bad_fraction_of_best_runs_is_named():
+    result = run(ReLUHiddenModel(5, 3, range(2)), n_steps=1)
+    with pytest.raises(ValueError, match="fraction must be a finite number, 0 or more and 1 or less; got 2"):
+        result.best(2)

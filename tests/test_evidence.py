@@ -204,6 +204,16 @@ def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
     ]
 
 
+def test_a_claim_left_untested_elsewhere_does_not_displace_its_verdict(tmp_path):
+    chapter = notebook_with(tmp_path / "chapter.ipynb", CLAIM, judged())
+    front = notebook_with(tmp_path / "front.ipynb", CLAIM.not_tested("to be written"))
+    for order in ([chapter, front], [front, chapter]):
+        (found,) = records(order)
+        assert (found["chapter"], found["verdict"]) == ("chapter", "supported")
+    (again,) = records([notebook_with(chapter, judged(), CLAIM.not_tested("weights are gone"))])
+    assert again["verdict"] == "not tested"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -275,6 +275,9 @@ class Claim:
 def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The claims in the stored outputs of these notebooks, each with its chapter, the last of an id winning.
 
+    A claim that another notebook leaves untested does not displace one that was tested.
+
+
     Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -290,5 +293,7 @@ def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
             missing = needed - set(claim) if isinstance(claim, dict) else needed
             if missing or claim["verdict"] not in (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED):
                 raise ValueError(f"{path} holds a damaged record of a claim; run the chapter again")
-            found[claim["id"]] = {"chapter": path.stem, **claim}
+            before = found.get(claim["id"])
+            if before is None or before["chapter"] == path.stem or claim["verdict"] != NOT_TESTED:
+                found[claim["id"]] = {"chapter": path.stem, **claim}
     return list(found.values())

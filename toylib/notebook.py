@@ -30,6 +30,7 @@ STAMP = "application/vnd.toylib.stamp+json"
 SCOREBOARD = "application/vnd.toylib.scoreboard+json"
 PACKAGES = ("torch", "numpy", "numba", "scipy", "matplotlib", "scikit-learn")
 PACKAGE_FOLDER = Path(__file__).resolve().parent
+FRONT_PAGE = "scoreboard"
 CELL_TIMEOUT = 900  # seconds
 
 
@@ -119,7 +120,7 @@ def glue(**values: object) -> None:
 
 def scoreboard(folder: str | Path = ".") -> Display:
     """Every claim of the chapters in `folder`, with its verdict, estimate and interval."""
-    claims = records(chapters(folder))
+    claims = records([path for path in chapters(folder) if path.stem != FRONT_PAGE])
     lines = []
     for claim in claims:
         link = f'<a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a>'
@@ -220,8 +221,8 @@ def chapters(folder: str | Path) -> list[Path]:
     if contents.is_file():
         text = contents.read_text(encoding="utf-8")
         found.sort(key=lambda path: (text.find(f"{folder.name}/{path.stem}\n") - 1) % (len(text) + 1))
-    front = [path for path in found if path.stem == "scoreboard"]
-    return [path for path in found if path.stem != "scoreboard"] + front
+    front = [path for path in found if path.stem == FRONT_PAGE]
+    return [path for path in found if path.stem != FRONT_PAGE] + front
 
 
 def execute(path: Path) -> float:

@@ -285,7 +285,9 @@ def _chosen(options: argparse.Namespace) -> list[Path]:
 
 
 def _execute(options: argparse.Namespace) -> int:
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    stopped = (CellExecutionError, CellTimeoutError, DeadKernelError)
 
     os.environ["TQDM_DISABLE"] = "1"  # a stored progress bar would be noise
     failed = 0
@@ -297,7 +299,7 @@ def _execute(options: argparse.Namespace) -> int:
         print(f"{path}: executing ({'; '.join(reasons)})", flush=True)
         try:
             print(f"{path}: done in {execute(path.resolve()):.0f} s", flush=True)
-        except CellExecutionError as error:
+        except stopped as error:
             print(
                 f"{path}: failed; its stored outputs are as they were\n{error}", file=sys.stderr, flush=True
             )

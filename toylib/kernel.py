@@ -269,7 +269,7 @@ def train_block(
     report: Callable[[int, np.ndarray, ToyModel], None],
 ) -> None:
     """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last."""
-    n_features, n_instances = model.n_features, model.n_instances
+    n_features, n_hidden, n_instances = model.n_features, model.n_hidden, model.n_instances
     n_tiles = -(-n_instances // LANES)
     streams, _ = features.streams(model.seeds, settings.models_per_stream)
     [(row, stream)] = streams.tolist()

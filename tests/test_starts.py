@@ -87,6 +87,7 @@ def test_paired_losses_are_disjoint_parts_with_the_mean_of_the_whole():
     assert (np.abs(parts.mean(0) - whole) < 5 * np.sqrt(2) * error).all()
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("change", "message"),
     [

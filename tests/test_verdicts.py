@@ -215,6 +215,7 @@ def test_a_regime_in_words(parts, words):
     assert describe(parts) == words
 
 
+@pytest.mark.bad_input
 def test_shapes_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match=r"has must be .* got \(2, 5, 10\) and \(2, 5\)"):
         clean_and_shared(torch.ones(2, 5, 10, dtype=torch.bool), torch.ones(2, 5, dtype=torch.bool))
@@ -222,6 +223,7 @@ def test_shapes_that_do_not_match_are_refused():
         clean_and_shared(has_of([(1, 1)], 5, 10), torch.ones(1, 10, dtype=torch.bool), neurons_per_feature=0)
 
 
+@pytest.mark.bad_input
 def test_an_empty_sample_is_refused():
     with pytest.raises(ValueError, match="samples must not be empty"):
         judged_1(np.empty(0), np.ones(3))

@@ -118,15 +118,22 @@ def glue(**values: object) -> None:
         )
 
 
+VERDICT_COLOURS = {  # text and background, readable in light and dark themes alike
+    "supported": "color:#0b3d1e;background:#cdeeda",
+    "partly supported": "color:#4d3800;background:#fdeebf",
+    "not supported": "color:#5c0f0b;background:#f8d3d1",
+    "not tested": "color:#333333;background:#e2e2e2",
+}
+
+
 def scoreboard(folder: str | Path = ".") -> Display:
     """Every claim of the chapters in `folder`, with its verdict, estimate and interval."""
     claims = records([path for path in chapters(folder) if path.stem != FRONT_PAGE])
     lines = []
     for claim in claims:
         link = f'<a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a>'
-        verdict = (
-            f'<span class="verdict verdict-{claim["verdict"].replace(" ", "-")}">{claim["verdict"]}</span>'
-        )
+        style = f"{VERDICT_COLOURS[claim['verdict']]};padding:0.1em 0.5em;border-radius:0.3em"
+        verdict = f'<span style="{style}">{claim["verdict"]}</span>'
         lines.append([claim["id"], link, verdict, html.escape(claim["measure"]), _estimate(claim)])
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),

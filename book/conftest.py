@@ -6,9 +6,14 @@ machine-readable records. They carry numbers whose last digits differ from one m
 numbers that must hold are in the text form, rounded to what every machine agrees on.
 """
 
+import os
+
 import pytest
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
+
+# as when the chapters were stored: whether a progress bar appears depends on the machine's speed
+os.environ["TQDM_DISABLE"] = "1"
 
 COMPARED = frozenset({"data", "text/plain", "stdout", "stderr", "ename", "evalue"})
 

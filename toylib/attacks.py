@@ -1,0 +1,148 @@
+"""Adversarial examples for toy models: two ways to find them, and training against them.
+
+An attack adds a vector of a given L2 norm to the input; the output is still compared with the target of
+the input before the attack. A strength is a norm, one for each instance.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from . import checks
+from .features import SparseFeatures
+from .models import ToyModel
+from .training import check_match, learning_rates
+
+
+def _strength(strength: Any, model: ToyModel) -> Tensor:
+    values = checks.array("strength", strength, ndim=(0, 1))
+    if values.min() < 0 or values.size not in (1, model.n_instances):
+        raise ValueError(
+            f"strength must be 0 or more, one or one for each of {model.n_instances} instances; "
+            f"got shape {values.shape}, least {values.min()}"
+        )
+    return torch.from_numpy(values).to(model.b_final).reshape(-1, 1, 1)
+
+
+@torch.no_grad()
+def analytic_directions(model: ToyModel) -> Float[Tensor, "n_instances n_features n_features"]:
+    """The unit vector that raises output i most, for every i: the analytic attack without its norm.
+
+        J_i / |J_i|,   J_i = gradient of output i before its ReLU, at the input e_i
+
+    Without a hidden ReLU J_i is (W^T W)_i at every input. With one, only the neurons that e_i opens count.
+    An output that no hidden unit reaches has no direction: zeros.
+
+    Shapes: [instance, attacked output, input].
+    Source: Elhage et al. 2022, 'Relationship to Adversarial Robustness'.
+    """
+    out = model.W_out * (model.W_in.mT > 0) if model.hidden_relu else model.W_out
+    jacobian = out @ model.W_in
+    return normalize(jacobian, dim=2)
+
+
+def squared_error(
+    model: ToyModel,
+    x: Float[Tensor, "#n_instances batch n_features"],
+    importance: Float[Tensor, "#n_instances #n_features"],
+    attack: Tensor | float = 0.0,
+) -> Float[Tensor, "n_instances batch"]:
+    """sum_i I_i (y_i - y'_i)^2 of every input, with the model fed x + attack and y the target of x."""
+    return ((model(x + attack) - model.target(x)).square() * importance[:, None]).sum(2)
+
+
+@torch.no_grad()
+def analytic_attack(
+    model: ToyModel,
+    x: Float[Tensor, "#n_instances batch n_features"],
+    importance: Float[Tensor, "#n_instances #n_features"],
+    strength: Any,
+    *,
+    directions: Float[Tensor, "n_instances n_attacks n_features"] | None = None,
+) -> Float[Tensor, "n_attacks n_instances batch"]:
+    """Error of every input under every analytic attack, or under attacks along other directions.
+
+    Raises: ValueError if strength is negative or does not match the instances.
+    """
+    norm = _strength(strength, model)
+    chosen = analytic_directions(model) if directions is None else directions
+    return torch.stack(
+        [squared_error(model, x, importance, norm * chosen[:, k, None]) for k in range(chosen.shape[1])]
+    )
+
+
+def gradient_attack(
+    model: ToyModel,
+    x: Float[Tensor, "#n_instances batch n_features"],
+    importance: Float[Tensor, "#n_instances #n_features"],
+    strength: Any,
+    *,
+    n_steps: int = 10,
+    start: Float[Tensor, "#n_instances #batch n_features"] | float = 0.0,
+) -> Float[Tensor, "n_instances batch n_features"]:
+    """An attack on every input by projected gradient ascent on its error, in steps of 2.5 strength / n_steps.
+
+    One step from the input itself is the fast gradient method, of the full norm. Where the gradient
+    vanishes, as with all outputs shut, the attack stays where it is.
+
+    Raises: ValueError if strength is negative or does not match the instances, or n_steps < 1.
+    Source: Madry et al. 2018, in the L2 norm; Goodfellow et al. 2015 for one step.
+    """
+    norm = _strength(strength, model)
+    n_steps = checks.whole_number("n_steps", n_steps)
+    attack = (torch.zeros_like(x) + start).expand(model.n_instances, -1, -1).clone()
+    for _ in range(n_steps):
+        attack.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(squared_error(model, x, importance, attack).sum(), attack)
+        length = gradient.norm(dim=2, keepdim=True)
+        step = norm * (2.5 / n_steps if n_steps > 1 else 1.0)
+        attack = attack.detach() + torch.where(length > 0, step * gradient / length.clamp(min=1e-30), 0.0)
+        attack = attack * (norm / attack.norm(dim=2, keepdim=True).clamp(min=1e-30)).clamp(max=1)
+    return attack.detach()
+
+
+def train_adversarially(
+    model: ToyModel,
+    features: SparseFeatures,
+    strength: Any,
+    *,
+    kind: str = "analytic",
+    n_steps: int = 1000,
+    batch_size: int = 128,
+    lr: float = 0.01,
+) -> None:
+    """Train in place on attacked inputs, with Adam along a cosine.
+
+    Each input is attacked along the "analytic" direction of a feature drawn at random, as in the paper;
+    along one step of its own "gradient"; or along a "random" direction: the control. Attacks follow the
+    weights as they change; no gradient goes through them. Empty inputs are drawn too.
+
+    Units:  strength: a norm, for one or every instance; 0 trains without attacks.
+    Raises: ValueError if model and features or strength do not match, or kind is another word.
+    Source: Elhage et al. 2022, 'Relationship to Adversarial Robustness'.
+    """
+    check_match(model, features)
+    norm = _strength(strength, model)
+    checks.choice("kind", kind, ["analytic", "gradient", "random"])
+    importance = torch.from_numpy(features.importance).to(model.b_final)
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    generator = torch.Generator().manual_seed(0)
+    for step, rate in enumerate(learning_rates(n_steps, lr, 0, "cosine")):
+        x = features.sample(batch_size, model.seeds + (step + 1) * 2**24)
+        if kind == "analytic":
+            chosen = torch.randint(model.n_features, (batch_size,), generator=generator)
+            attack = norm * analytic_directions(model)[:, chosen]
+        elif kind == "gradient":
+            attack = gradient_attack(model, x, importance, norm.flatten().numpy(), n_steps=1)
+        else:
+            attack = norm * normalize(torch.randn(x.shape, generator=generator), dim=2)
+        optimiser.param_groups[0]["lr"] = float(rate)
+        optimiser.zero_grad()
+        squared_error(model, x, importance, attack).mean(1).sum().backward()
+        optimiser.step()
+    optimiser.zero_grad()

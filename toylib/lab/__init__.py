@@ -1,0 +1,91 @@
+"""The lab: a live figure that trains toy models in the page, and controls that retrain toylib's own.
+
+The figure is one ES module, lab.mjs, the same file wherever it runs. In JupyterLab, VS Code and Colab it
+is an anywidget; on a page without a kernel the output's HTML carries the module itself. Numbers that
+the lab shows come from the module, which tests/test_lab.py compares with toylib.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from .. import checks
+
+SOURCE = Path(__file__).with_name("lab.mjs").read_text(encoding="utf-8")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# the book's theme puts outputs on light grey in dark mode; a lab brings its own background
+TWIN_STYLE = (
+    "<style>html[data-theme=dark] .bd-content div.cell_output .text_html:has(> .toylib-live)"
+    "{background:transparent!important;padding:0!important;color:inherit!important}</style>"
+)
+FALLBACK = "A live figure: a toy model that trains in the page. It needs JavaScript, which does not run here."
+
+
+def _constant(name: str) -> dict[str, Any]:
+    """A constant of lab.mjs that is written as JSON."""
+    found = re.search(rf"^export const {name} = (\{{.*?^\}});", SOURCE, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise RuntimeError(f"lab.mjs has no constant {name}")
+    return json.loads(found[1])
+
+
+LIMITS, PRESETS = _constant("LIMITS"), _constant("PRESETS")
+
+
+def _checked(preset: str, state: dict[str, Any]) -> dict[str, Any]:
+    checks.choice("preset", preset, list(PRESETS))
+    for name, value in state.items():
+        checks.choice("a setting of the lab", name, list(LIMITS))
+        allowed = LIMITS[name]
+        if isinstance(allowed[0], str):
+            checks.choice(name, value, allowed)
+        elif name in ("sparsity", "decay"):
+            checks.number(name, value, at_least=allowed[0], at_most=allowed[1])
+        else:
+            checks.whole_number(name, value, at_least=allowed[0], at_most=allowed[1])
+    return {"preset": preset, **state}
+
+
+class Lab(anywidget.AnyWidget):
+    """A toy model that trains in the page; `Lab(preset="pentagon", sparsity=0.8)`.
+
+    Presets are the keys of `PRESETS`; settings and their ranges are in `LIMITS`. Where a kernel runs,
+    `state` follows the reader's changes, and setting it changes the lab.
+
+    Raises: ValueError for an unknown preset or setting, or a value out of range.
+    """
+
+    _esm = SOURCE
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, preset: str = "pentagon", **state: Any) -> None:
+        self._text = ", ".join([f"preset={preset!r}", *(f"{k}={v!r}" for k, v in state.items())])
+        super().__init__(state=_checked(preset, state))
+
+    def __repr__(self) -> str:
+        return f"Lab({self._text})"
+
+    def html(self) -> str:
+        """The lab for a page without a kernel: a place for it, and the module, which fills it."""
+        settings = html.escape(json.dumps(self.state, sort_keys=True))
+        return (
+            f'{TWIN_STYLE}<div class="toylib-live toylib-lab" data-state="{settings}"><p>{FALLBACK}</p></div>\n'
+            f'<script type="module">\n{SOURCE}\nmountAll();\n</script>'
+        )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle: Any = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "text/plain": repr(self), "text/html": self.html()}, metadata

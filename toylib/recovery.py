@@ -1,0 +1,124 @@
+"""Recovering features from activations: a sparse autoencoder, and scores against the truth.
+
+The toy models know their features, so a dictionary learned from hidden activations alone can be marked:
+each feature is matched with one atom, and the cosines of the pairs are averaged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from . import checks
+
+
+class SparseAutoencoder(nn.Module):
+    """f = ReLU(W_enc h + b_enc), h' = W_dec f, the columns of W_dec being kept at unit length.
+
+    One for every instance, along the leading axis, each initialised from its own seed alone. There is no
+    decoder bias: the models of this book map the empty input to h = 0.
+
+    Shapes: W_enc (n_instances, n_atoms, d_in), W_dec (n_instances, d_in, n_atoms), b_enc (n_instances,
+            n_atoms).
+    Raises: ValueError for sizes below 1 or seeds that are not whole numbers.
+    Source: Sharkey et al. 2022; Bricken et al. 2023.
+    """
+
+    def __init__(self, d_in: int, n_atoms: int, seeds: Any = 0) -> None:
+        super().__init__()
+        self.seeds = checks.seeds("seeds", seeds)
+        shape = (checks.whole_number("d_in", d_in), checks.whole_number("n_atoms", n_atoms))
+        drawn = torch.stack(
+            [torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in self.seeds]
+        )
+        self.W_dec = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True))
+        self.W_enc = nn.Parameter(self.W_dec.detach().mT.clone())
+        self.b_enc = nn.Parameter(torch.zeros(len(self.seeds), n_atoms))
+
+    def encode(
+        self, h: Float[Tensor, "n_instances batch d_in"]
+    ) -> Float[Tensor, "n_instances batch n_atoms"]:
+        """Activations of the atoms, 0 or more."""
+        return torch.relu(torch.baddbmm(self.b_enc[:, None], h, self.W_enc.mT))
+
+    def forward(self, h: Float[Tensor, "n_instances batch d_in"]) -> Float[Tensor, "n_instances batch d_in"]:
+        """The reconstruction of h."""
+        return self.encode(h) @ self.W_dec.mT
+
+    @property
+    def atoms(self) -> Float[np.ndarray, "n_instances d_in n_atoms"]:
+        """The dictionary, its columns of unit length."""
+        W = self.W_dec.detach()
+        return (W / W.norm(dim=1, keepdim=True)).numpy()
+
+
+def train_autoencoder(
+    autoencoder: SparseAutoencoder,
+    h: Float[Tensor, "n_instances n_samples d_in"],
+    *,
+    l1: float,
+    n_steps: int = 1500,
+    batch_size: int = 256,
+    lr: float = 0.01,
+    seed: int = 0,
+) -> Float[np.ndarray, " n_instances"]:
+    """Train with Adam along a cosine on |h - h'|^2 + l1 sum f; returns the last batches' mean loss.
+
+    Activations should come scaled (a mean square length of 1, say), or l1 means something else in every
+    model.
+
+    Units:  l1 in squared activation per unit of atom activity.
+    Raises: ValueError for an h that does not fit, or settings out of range.
+    """
+    if h.shape[0] != len(autoencoder.seeds) or h.shape[2] != autoencoder.W_dec.shape[1]:
+        wanted = (len(autoencoder.seeds), "n_samples", autoencoder.W_dec.shape[1])
+        raise ValueError(f"h must be {wanted}; got {tuple(h.shape)}")
+    l1 = checks.number("l1", l1, at_least=0)
+    lr = checks.number("lr", lr, above=0)
+    n_steps = checks.whole_number("n_steps", n_steps)
+    batch_size = checks.whole_number("batch_size", batch_size, at_most=h.shape[1])
+    optimiser = torch.optim.Adam(autoencoder.parameters(), lr=lr, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
+    generator = torch.Generator().manual_seed(seed)
+    last: list[Tensor] = []
+    for step in range(n_steps):
+        batch = h[:, torch.randint(h.shape[1], (batch_size,), generator=generator)]
+        f = autoencoder.encode(batch)
+        error = (f @ autoencoder.W_dec.mT - batch).square().sum(2) + l1 * f.sum(2)
+        loss = error.mean(1)
+        optimiser.zero_grad()
+        loss.sum().backward()
+        optimiser.step()
+        schedule.step()
+        with torch.no_grad():
+            autoencoder.W_dec.div_(autoencoder.W_dec.norm(dim=1, keepdim=True))
+        if step >= n_steps - 50:
+            last.append(loss.detach())
+    return torch.stack(last).mean(0).double().numpy()
+
+
+def mean_max_matching(truth: Float[np.ndarray, "d n_true"], atoms: Float[np.ndarray, "d n_atoms"]) -> float:
+    """Mean cosine (MCC) of the one-to-one matching of columns that makes it largest.
+
+    A feature without an atom of its own counts 0, so a dictionary that is too small cannot score 1. The
+    cosine keeps its sign: features are active in one direction only, and the members of an antipodal pair
+    are two features.
+
+    Units:  cosine; 1 if every true direction is an atom.
+    Raises: ValueError if the columns differ in length or truth holds a column of zeros.
+    Source: Hungarian matching by scipy; the score is that of Song et al. 2025 with its sign.
+    """
+    a, b = checks.array("truth", truth, ndim=2), checks.array("atoms", atoms, ndim=2)
+    if len(a) != len(b):
+        raise ValueError(f"truth and atoms must have columns of one length; got {len(a)} and {len(b)}")
+    lengths = np.linalg.norm(a, axis=0)
+    if lengths.min() == 0:
+        raise ValueError("truth must not hold a column of zeros: it has no direction")
+    cosine = (a / lengths).T @ (b / np.maximum(np.linalg.norm(b, axis=0), 1e-12))
+    rows, columns = linear_sum_assignment(cosine, maximize=True)
+    return float(cosine[rows, columns].sum() / a.shape[1])

@@ -1,0 +1,764 @@
+"""The lab: the module computes what toylib computes, and a reader can use it, in a real browser.
+
+`python tests/test_lab.py --cases` writes tests/lab_cases.json anew from toylib; `--bench` measures the
+module's steps and frames a second in Chromium. The network is blocked: a page is made of what
+`Lab()` displays where no kernel runs.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from toylib import measures, verdicts
+from toylib.features import SparseFeatures
+from toylib.lab import FALLBACK, LIMITS, PRESETS, SOURCE, WIDGET, Lab, retrain
+from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
+from toylib.training import loss_and_gradients, train
+
+ROOT = Path(__file__).resolve().parent.parent
+CASES = Path(__file__).with_name("lab_cases.json")
+MODELS = {"output": ReLUOutputModel, "copy": ReLUHiddenModel, "absolute": AbsoluteValueModel}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+HOME = "http://lab.test/"
+
+# --- the cases: fixed weights and inputs, and what toylib makes of them ------------------------------------
+
+SETTINGS: list[dict[str, Any]] = [
+    dict(task="output", n=5, m=2, density=0.3, decay=0.9, empty_weight=0.2, revival=0.0),
+    dict(task="output", n=7, m=3, density=1.0, decay=1.0, empty_weight=0.0, revival=0.0),
+    dict(task="copy", n=10, m=5, density=0.2, decay=0.75, empty_weight=0.1, revival=0.0),
+    dict(task="copy", n=4, m=6, density=0.6, decay=0.8, empty_weight=0.0, revival=0.7),
+    dict(task="absolute", n=3, m=6, density=1.0, decay=1.0, empty_weight=0.0, revival=0.0),
+    dict(task="absolute", n=8, m=5, density=0.3, decay=0.8, empty_weight=3.5, revival=0.4),
+]
+
+
+def case(number: int, setting: dict[str, Any]) -> dict[str, Any]:
+    """One model with rounded weights, twelve inputs (one of them empty), and all that toylib says of them."""
+    n, m, task = setting["n"], setting["m"], setting["task"]
+    features = SparseFeatures(n, setting["density"], setting["decay"] ** np.arange(n), signed=task == "absolute")
+    model = MODELS[task](n, m, seeds=number).double()
+    random = torch.Generator().manual_seed(number)
+    for name, parameter in model.named_parameters():
+        size = 0.15 if name == "b_final" else 0.6  # some outputs open, some shut
+        drawn = size * torch.randn(parameter.shape, generator=random, dtype=torch.float64)
+        parameter.data = (1000 * drawn).round() / 1000
+    x = (1000 * features.sample(12, number).double()).round() / 1000
+    x[0, 0] = 0
+    loss, gradients = loss_and_gradients(
+        model,
+        x,
+        torch.tensor(features.importance),
+        empty_weight=setting["empty_weight"],
+        revival=setting["revival"],
+    )
+    C = measures.contributions(model, features)
+    has = measures.features_of_neurons(C)[0]
+    known = measures.represented(model, features)[0]
+    expected: dict[str, Any] = {
+        "loss": loss[0].item(),
+        "b": gradients["b_final"][0].tolist(),
+        "W_in": gradients["W" if model.tied else "W1"][0].tolist(),
+        "contributions": C[0].tolist(),
+        "kinds": measures.neuron_kinds(C)[0].tolist(),
+        "features_of_neurons": [torch.nonzero(row)[:, 0].tolist() for row in has],
+        "represented": known.tolist(),
+        "words": verdicts.describe(measures.regime(has, known)),
+        "no_superposition": [float(measures.no_superposition_loss(features, k)[0]) for k in range(n + 1)],
+    }
+    if not model.tied:
+        expected["W_out"] = gradients["W2"][0].tolist()
+    if task == "output":
+        expected["dimensionality"] = measures.feature_dimensionality(model.W)[0].tolist()
+    weights = {"W_in": model.W_in[0].tolist(), "b": model.b_final[0].tolist()}
+    if not model.tied:
+        weights["W_out"] = model.W_out[0].tolist()
+    return {"setting": setting, "weights": weights, "x": x[0].tolist(), "expected": expected}
+
+
+def all_cases() -> list[dict[str, Any]]:
+    return [case(number, setting) for number, setting in enumerate(SETTINGS)]
+
+
+def flat(value: Any) -> list[float]:
+    return [number for entry in value for number in flat(entry)] if isinstance(value, list) else [value]
+
+
+def test_stored_cases_are_those_of_toylib() -> None:
+    stored = json.loads(CASES.read_text(encoding="utf-8"))
+    for old, new in zip(stored, all_cases(), strict=True):
+        assert old["setting"] == new["setting"]
+        assert old["expected"].keys() == new["expected"].keys()
+        for key, value in new["expected"].items():
+            if key == "words":
+                assert old["expected"][key] == value
+            else:
+                np.testing.assert_allclose(flat(old["expected"][key]), flat(value), rtol=1e-9, atol=1e-12)
+
+
+def test_cases_hold_open_and_shut_outputs_and_every_kind_of_neuron() -> None:
+    stored = json.loads(CASES.read_text(encoding="utf-8"))
+    kinds = {kind for entry in stored for kind in entry["expected"]["kinds"]}
+    known = {value for entry in stored for value in entry["expected"]["represented"]}
+    assert kinds >= {measures.MONOSEMANTIC, measures.POLYSEMANTIC}
+    assert known == {True, False}
+
+
+# --- the browser -------------------------------------------------------------------------------------------
+
+OPTIONS = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.fail("the lab's tests need Chromium; on Debian: apt-get install chromium", pytrace=False)
+    root = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS + root)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+def document(*labs: Lab, theme: str = "light", before: str = "") -> str:
+    body = "".join(lab.html() for lab in labs)
+    style = "body{margin:12px;background:#fff} html[data-theme=dark] body{background:#121212}"
+    return (
+        f'<!doctype html><html lang="en" data-theme="{theme}"><meta name="viewport" content="width=device-width">'
+        f"<title>A page of the book</title><style>{style}</style><body><main><h1>A chapter</h1>{before}{body}</main></body></html>"
+    )
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Any]:
+    """Open a page of labs; at the end of the test it must have asked for nothing and complained of nothing."""
+    contexts, asked, console = [], [], []
+
+    def open_page(*labs: Lab, address: str = HOME, theme: str = "light", **options: Any) -> Page:
+        context = browser.new_context(service_workers="block", **options)
+        contexts.append(context)
+
+        def answer(route: Any) -> None:
+            if route.request.url.split("#")[0] == HOME:
+                route.fulfill(content_type="text/html; charset=utf-8", body=document(*labs, theme=theme))
+            else:
+                asked.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", answer)
+        page = context.new_page()
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(f"exception: {error}"))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [url for url in asked if not url.startswith(("blob:", "data:")) and "favicon" not in url] == []
+    assert console == []
+
+
+def finished(page: Page, k: int = 0) -> str:
+    """Wait until the k-th lab has trained to the end, and return what it says."""
+    page.wait_for_function(
+        "k => { const {lab} = document.querySelectorAll('.toylib-lab')[k];"
+        " return lab && lab.trainer.finished && !lab.running; }",
+        arg=k,
+        timeout=60_000,
+    )
+    return page.locator("#status").nth(k).inner_text()
+
+
+def lab_value(page: Page, expression: str, k: int = 0) -> Any:
+    return page.evaluate(f"(({{lab}}) => {expression})(document.querySelectorAll('.toylib-lab')[{k}])")
+
+
+MODULE = "const L = await import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})));"
+
+ON_CASE = (
+    "async ([source, {setting: s, weights, x}]) => {" + MODULE + """
+  const {n, m} = s, model = L.makeModel(s);
+  weights.W_in.forEach((row, j) => row.forEach((w, i) => { model.W_in[i * m + j] = w; }));
+  weights.W_out?.forEach((row, i) => row.forEach((w, j) => { model.W_out[i * m + j] = w; }));
+  model.b.set(weights.b);
+  const batch = L.makeBatch(x.length, n);
+  let k = 0;
+  x.forEach((row, b) => {
+    row.forEach((value, i) => { if (value !== 0) { batch.index[k] = i; batch.value[k++] = value; } });
+    batch.start[b + 1] = k;
+  });
+  const features = L.makeFeatures({n, sparsity: 1 - s.density, decay: s.decay, sets: "none", task: s.task});
+  const g = L.makeGradients(model);
+  const loss = L.lossAndGradients(model, batch, features.importance, g, {emptyWeight: s.empty_weight, revival: s.revival});
+  const byNeuron = W => Array.from({length: m}, (_, j) => Array.from({length: n}, (_, i) => W[i * m + j]));
+  const byFeature = W => Array.from({length: n}, (_, i) => Array.from(W.subarray(i * m, i * m + m)));
+  const C = L.contributions(model), neurons = L.featuresOfNeurons(C, n), represented = L.gains(model).map(gain => gain > 0.5);
+  return {
+    loss, b: Array.from(g.b), W_in: byNeuron(g.W_in), W_out: byFeature(g.W_out), represented,
+    contributions: Array.from({length: m}, (_, j) => Array.from(C.subarray(j * n, j * n + n))),
+    kinds: neurons.map(has => Math.min(2, has.length)), features_of_neurons: neurons,
+    words: L.describe(L.regime(neurons, represented)),
+    no_superposition: Array.from({length: n + 1}, (_, k) => L.noSuperpositionLoss(features, k)),
+    dimensionality: L.dimensionality(model),
+  };
+}"""
+)
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)), ids=lambda k: "{task}-{n}-{m}".format(**SETTINGS[k]))
+def test_loss_gradients_and_measures_are_those_of_toylib(visit: Any, number: int) -> None:
+    stored = json.loads(CASES.read_text(encoding="utf-8"))[number]
+    got = visit(Lab(speed="slow")).evaluate(ON_CASE, [SOURCE, stored])
+    for key, value in stored["expected"].items():
+        if key in ("words", "kinds", "features_of_neurons", "represented"):
+            assert got[key] == value, key
+        else:
+            np.testing.assert_allclose(flat(got[key]), flat(value), rtol=1e-6, atol=1e-9, err_msg=key)
+
+
+DRAWN = (
+    "async ([source, state]) => {" + MODULE + """
+  const features = L.makeFeatures(L.complete(state)), batch = L.makeBatch(40000, features.n);
+  L.draw(features, new L.Random(7, 1), batch);
+  const x = Array.from({length: features.n}, () => ({active: 0, sum: 0, square: 0})), together = [0, 0];
+  for (let b = 0; b < batch.size; b++) {
+    const on = new Set();
+    for (let k = batch.start[b]; k < batch.start[b + 1]; k++) {
+      const feature = x[batch.index[k]];
+      feature.active++;
+      feature.sum += batch.value[k];
+      feature.square += batch.value[k] ** 2;
+      on.add(batch.index[k]);
+    }
+    if (on.has(0)) together[0]++;
+    if (on.has(0) && on.has(1)) together[1]++;
+  }
+  return {x, together, empty: features.empty};
+}"""
+)
+
+
+@pytest.mark.parametrize("sets", LIMITS["sets"])
+@pytest.mark.parametrize("preset", ["pentagon", "absolute-shared"])
+def test_inputs_have_the_density_the_values_and_the_sets_asked_for(visit: Any, sets: str, preset: str) -> None:
+    state = dict(preset=preset, sparsity=0.7, sets=sets, n=6)
+    got = visit(Lab(speed="slow")).evaluate(DRAWN, [SOURCE, state])
+    kind, size = ("none", 1) if sets == "none" else (sets.split("-")[0], int(sets.split("-")[1]))
+    density = 1 - max(0.7, 1 - 1 / size) if kind == "apart" else 0.3
+    n_units = 6 // size
+    unit = min(1, density * size) if kind == "apart" else density
+    assert got["empty"] == pytest.approx((1 - unit) ** n_units)
+    n, p = 40000, density / (1 - got["empty"])  # given that something is active
+    signed = preset == "absolute-shared"
+    for feature in got["x"]:
+        assert abs(feature["active"] / n - p) < 5 * (p * (1 - p) / n) ** 0.5 + 1e-12
+        mean, second = feature["sum"] / feature["active"], feature["square"] / feature["active"]
+        assert abs(mean - (0 if signed else 0.5)) < 5 * (0.34 / feature["active"]) ** 0.5
+        assert abs(second - 1 / 3) < 5 * (0.09 / feature["active"]) ** 0.5
+    alone, both = got["together"]
+    expected = {"together": 1.0, "apart": 0.0, "none": density}[kind]
+    assert abs(both / alone - expected) < 5 * (0.25 / alone) ** 0.5 * (kind == "none") + 1e-12
+
+
+# --- trained in the page, and by toylib --------------------------------------------------------------------
+
+TRAINED = (
+    "async ([source, states]) => {" + MODULE + """
+  return states.map(state => {
+    const seen = L.measure(L.train(state));
+    return [seen.nRepresented, seen.counts[1], seen.counts[2]];
+  });
+}"""
+)
+
+
+def in_toylib(task: str, n: int, m: int, sparsity: float, decay: float, steps: int) -> np.ndarray:
+    """(40, 3): represented features, monosemantic and polysemantic neurons of 40 models, a stream each."""
+    p = 1 - sparsity
+    features = SparseFeatures(n, p, decay ** np.arange(n), signed=task == "absolute")
+    seeds = 64 * np.arange(40)
+    how: dict[str, Any] = {
+        "output": dict(lr=0.02, batch_size=256),
+        "copy": dict(lr=0.03, batch_size=128),
+        "absolute": dict(lr=0.05, batch_size=256, warmup=300, revival=1.0 if p < 0.3 else 0.0),
+    }[task]
+    model = MODELS[task](n, m, seeds, b_init=p / 2 if task == "absolute" else 0.0)
+    model = train(model, features, n_steps=steps, n_evaluation=1024, workers=1, **how).model
+    kinds = measures.neuron_kinds(measures.contributions(model, features))
+    known = measures.represented(model, features).sum(1)
+    return torch.stack([known, (kinds == 1).sum(1), (kinds == 2).sum(1)], 1).double().numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "n", "m", "decay", "sparsities"),
+    [
+        ("output", 5, 2, 0.9, [0.0, 0.5, 0.7, 0.8, 0.9, 0.95]),
+        ("copy", 10, 5, 0.75, [0.5, 0.75, 0.93]),
+        ("absolute", 3, 6, 1.0, [0.0, 0.5, 0.9]),
+    ],
+)
+def test_twenty_seeds_in_the_page_give_the_counts_that_toylib_gives(
+    visit: Any, task: str, n: int, m: int, decay: float, sparsities: list[float]
+) -> None:
+    """Means over seeds agree within 3.5 standard errors of their difference: 36 comparisons, fixed seeds."""
+    page = visit(Lab(speed="slow"))
+    for sparsity in sparsities:
+        state = dict(task=task, n=n, m=m, sparsity=sparsity, decay=decay, steps=1000)
+        ours = np.array(page.evaluate(TRAINED, [SOURCE, [{**state, "seed": seed} for seed in range(20)]]))
+        theirs = in_toylib(**state)
+        error = (ours.var(0, ddof=1) / len(ours) + theirs.var(0, ddof=1) / len(theirs)) ** 0.5
+        gap = np.abs(ours.mean(0) - theirs.mean(0))
+        assert (gap <= 3.5 * error + 1e-12).all(), (sparsity, ours.mean(0), theirs.mean(0), error)
+
+
+# --- what a reader does ------------------------------------------------------------------------------------
+
+
+def test_lab_reaches_the_pentagon_at_ninety_per_cent(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast"))
+    said = finished(page)
+    assert "5 of 5 features represented in 2 dimensions, a pentagon" in said
+    assert page.locator("#view circle").count() == 5
+    assert page.locator("#view").get_attribute("aria-label") == said
+
+
+def test_lab_keeps_two_features_when_dense(visit: Any) -> None:
+    assert "2 of 5 features represented in 2 dimensions, at right angles" in finished(
+        visit(Lab(preset="two-features", speed="fast"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "found"),
+    [
+        ("digons", "4 of 5 features represented in 2 dimensions, two antipodal pairs at right angles"),
+        ("solid", "6 of 6 features represented in 3 dimensions, an octahedron"),
+        ("together", "6 of 6 features represented in 2 dimensions"),
+        ("apart", "4 of 4 features represented in 2 dimensions, two antipodal pairs at right angles"),
+        ("clean-neurons", "5 monosemantic, 0 polysemantic, 0 dead (5 clean)"),
+        ("both-kinds", "3 monosemantic, 2 polysemantic, 0 dead (3 in 2 + 3 clean)"),
+        ("shared-neurons", "0 monosemantic, 5 polysemantic, 0 dead (8 in 5)"),
+        ("absolute-pairs", "6 monosemantic, 0 polysemantic, 0 dead (3 x 1 in 2)"),
+        ("absolute-shared", "10 of 20 features represented by 10 neurons"),
+    ],
+)
+def test_preset_shows_what_it_says(visit: Any, preset: str, found: str) -> None:
+    assert found in finished(visit(Lab(preset=preset, speed="fast")))
+
+
+def test_every_preset_is_named_in_the_tests_and_possible() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in PRESETS if source.count(f'"{name}"') == 0] == []
+    for preset in PRESETS.values():
+        assert preset["title"]
+        assert preset["watch"].endswith((".", "?"))
+        Lab(**preset["state"])
+
+
+def focused(page: Page) -> str:
+    return page.evaluate("document.activeElement?.shadowRoot?.activeElement?.id ?? ''")
+
+
+def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
+    page = visit(Lab(preset="solid", speed="fast"))
+    finished(page)
+    reached = []
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        reached.append(focused(page))
+    wanted = ["preset", "run", "step", "reset", "search", "link", "sparsity", "decay", "n", "m", "turn", "tilt"]
+    wanted += ["task", "sets", "seed", "next", "steps", "speed"]
+    assert [name for name in wanted if name not in reached] == []
+    assert [name for name in reached if name in wanted][: len(wanted)] == wanted  # in reading order
+
+    page.locator("#sparsity").focus()
+    page.keyboard.press("Home")
+    assert page.locator("#sparsity-value").inner_text() == "0%"
+    assert page.locator("#sparsity").get_attribute("aria-valuetext") == "0%"
+    page.locator("#turn").focus()
+    page.keyboard.press("ArrowRight")
+    assert lab_value(page, "lab.angles.turn") == 30
+    page.locator("#reset").focus()
+    page.keyboard.press("Enter")
+    assert lab_value(page, "[lab.trainer.total, lab.running]") == [0, False]
+    page.locator("#step").focus()
+    page.keyboard.press("Space")
+    assert lab_value(page, "lab.trainer.total") == 1
+    page.locator("#run").focus()
+    page.keyboard.press("Enter")
+    said = finished(page)
+    assert "Step 2,000 of 2,000" in said
+    assert "octahedron" not in said  # dense features do not share
+    page.locator("#preset").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.state.preset === 'pentagon'")
+    assert "a pentagon" in finished(page)
+
+
+def test_every_control_and_picture_has_a_name(visit: Any) -> None:
+    page = visit(Lab(speed="fast"))
+    finished(page)
+    nameless = lab_value(
+        page,
+        "[...lab.root.querySelectorAll('button, input, select')].filter(node => node.checkVisibility()"
+        " && !(node.labels?.[0]?.textContent ?? node.textContent).trim()).map(node => node.id)",
+    )
+    assert nameless == []
+    for name in ("view", "bars", "loss"):
+        assert page.locator(f"#{name}").get_attribute("role") == "img"
+        label = page.locator(f"#{name}").get_attribute("aria-label")
+        assert label or page.locator(f"#{name}-title").inner_text().strip()
+    page.locator("#numbers summary").click()
+    assert page.locator("#numbers tbody tr").count() == 5
+    assert page.locator("#status").get_attribute("aria-live") == "polite"
+
+
+def test_a_change_of_sparsity_goes_on_from_the_weights_and_reset_starts_afresh(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast"))
+    finished(page)
+    before = lab_value(page, "Array.from(lab.trainer.model.W_in)")
+    page.locator("#speed").select_option("slow")
+    page.locator("#sparsity").fill("16")
+    after = lab_value(page, "Array.from(lab.trainer.model.W_in)")
+    np.testing.assert_allclose(after, before, atol=0.2)
+    assert lab_value(page, "lab.trainer.turns.length") == 1
+    page.locator("#reset").click()
+    assert lab_value(page, "[lab.trainer.total, lab.trainer.turns.length]") == [0, 0]
+
+
+def test_best_of_twenty_starts_keeps_the_lowest_loss(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", sparsity=0.8, speed="fast", steps=500))
+    finished(page)
+    page.locator("#search").click()
+    page.wait_for_function("/^Of 20 starts: /.test(document.querySelector('.toylib-lab').lab.part.status.textContent)")
+    said = page.locator("#status").inner_text()
+    counted = [int(number) for number in re.findall(r" in (\d+)[,.]", said.split("Seed")[0])]
+    assert sum(counted) == 20
+    seed = int(re.search(r"Seed (\d+) has the lowest loss", said)[1])
+    assert page.locator("#seed").input_value() == str(seed)
+    states = [dict(preset="pentagon", sparsity=0.8, steps=500, seed=k) for k in range(20)]
+    losses = page.evaluate(
+        "async ([source, states]) => {" + MODULE + "return states.map(state => L.train(state).evaluate());}",
+        [SOURCE, states],
+    )
+    assert int(np.argmin(losses)) == seed
+
+
+def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast"))
+    finished(page)
+    page.locator("#n").fill("7")
+    page.locator("#decay").fill("0.95")
+    page.locator("#seed").fill("12")
+    page.keyboard.press("Enter")
+    page.locator("#sparsity").fill("20")
+    page.locator("#reset").click()
+    page.locator("#run").click()
+    finished(page)
+    address = page.evaluate("location.href")
+    assert "#lab-1:preset=pentagon," in address
+    state, weights = lab_value(page, "[lab.state, Array.from(lab.trainer.model.W_in)]")
+    other = visit(Lab(preset="digons"), address=address)
+    finished(other)
+    assert lab_value(other, "lab.state") == state
+    assert lab_value(other, "Array.from(lab.trainer.model.W_in)") == weights
+    other.evaluate("location.hash = '#lab-1:preset=two-features,speed=fast'")
+    other.wait_for_function("document.querySelector('.toylib-lab').lab.state.sparsity === 0")
+
+
+@pytest.mark.parametrize("wrong", ["n=9999", "n=abc,m=", "preset=none,task=shout", "%E0%A4%A", "constructor=1", "__proto__=1"])
+def test_an_address_that_makes_no_sense_does_no_harm(visit: Any, wrong: str) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500), address=f"{HOME}#lab-1:{wrong}")
+    finished(page)
+    state = lab_value(page, "lab.state")
+    assert LIMITS["n"][0] <= state["n"] <= LIMITS["n"][1]
+    assert state["task"] in LIMITS["task"]
+
+
+def test_two_labs_on_a_page_do_not_meddle_with_each_other(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast"), Lab(preset="both-kinds", speed="fast"))
+    assert "a pentagon" in finished(page)
+    page.locator(".toylib-lab").nth(1).scroll_into_view_if_needed()
+    assert "3 in 2 + 3 clean" in finished(page, 1)
+    page.locator("#m").nth(1).fill("4")
+    assert "by 4 neurons" in finished(page, 1)
+    page.locator("#seed").nth(0).fill("5")
+    page.locator("#next").nth(0).click()
+    finished(page, 0)
+    assert lab_value(page, "lab.state.m", 0) == 2
+    assert lab_value(page, "lab.state.seed", 1) == PRESETS["both-kinds"]["state"]["seed"]
+    assert re.search(r"#lab-1:preset=pentagon,seed=6.*;lab-2:preset=both-kinds,m=4", page.url)
+    assert page.evaluate("document.querySelectorAll('[id]').length") == 0  # none outside the shadow roots
+
+
+def test_reduced_motion_draws_the_end_and_not_the_way(visit: Any) -> None:
+    drawings = {}
+    for motion in ("reduce", "no-preference"):
+        page = visit(Lab(preset="pentagon", steps=500), reduced_motion=motion)
+        finished(page)
+        lab_value(page, "{ const draw = lab.draw.bind(lab); lab.count = 0; lab.draw = () => { lab.count++; draw(); }; }")
+        page.locator("#reset").click()
+        page.locator("#run").click()
+        finished(page)
+        drawings[motion] = lab_value(page, "lab.count")
+    assert drawings["reduce"] <= 8
+    assert drawings["no-preference"] > 2 * drawings["reduce"]
+
+
+CONTRAST = """
+lab => {
+  const light = text => {
+    const [r, g, b] = text.match(/[\\d.]+/g).map(v => v / 255).map(v => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = node => {
+    for (; node; node = node.parentElement) {
+      const colour = getComputedStyle(node).backgroundColor;
+      if (!/, 0\\)$/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const worst = [];
+  for (const node of lab.root.querySelectorAll("p, label, dt, dd, button, select, output, figcaption, summary, .tick, input")) {
+    if (!node.checkVisibility()) continue;
+    const style = getComputedStyle(node);
+    const [a, b] = [light(node.namespaceURI.endsWith("svg") ? style.fill : style.color), light(behind(node))].sort((x, y) => y - x);
+    worst.push([(a + 0.05) / (b + 0.05), node.id || node.className?.baseVal || node.localName]);
+  }
+  return worst.sort((x, y) => x[0] - y[0])[0];
+}
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read_in_both_themes(visit: Any, theme: str) -> None:
+    page = visit(Lab(preset="both-kinds", speed="fast", steps=500), theme=theme)
+    finished(page)
+    assert lab_value(page, "lab.dark") == (theme == "dark")
+    ratio, where = lab_value(page, f"({CONTRAST})(lab)")
+    assert ratio >= 4.5, where
+
+
+def test_lab_follows_the_theme_of_each_host(visit: Any) -> None:
+    page = visit(Lab(speed="fast"), theme="auto", color_scheme="light")
+    finished(page)
+    assert lab_value(page, "lab.dark") is False
+    signals = [
+        ("document.documentElement.dataset.theme = 'dark'", "document.documentElement.dataset.theme = 'auto'"),
+        ("document.documentElement.setAttribute('theme', 'dark')", "document.documentElement.removeAttribute('theme')"),
+        ("document.body.dataset.jpThemeLight = 'false'", "document.body.dataset.jpThemeLight = 'true'"),
+        ("document.body.className = 'vscode-dark'; delete document.body.dataset.jpThemeLight", "document.body.className = 'vscode-light'"),
+    ]
+    for dark, light in signals:
+        page.evaluate(dark)
+        page.wait_for_function("document.querySelector('.toylib-lab').lab.dark === true")
+        page.evaluate(light)
+        page.wait_for_function("document.querySelector('.toylib-lab').lab.dark === false")
+
+
+@pytest.mark.parametrize("preset", ["pentagon", "solid", "absolute-shared"])
+def test_lab_fits_a_phone_and_works_by_touch(visit: Any, preset: str) -> None:
+    page = visit(Lab(preset=preset, speed="fast", steps=500), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    finished(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = lab_value(
+        page,
+        "[...lab.root.querySelectorAll('button, input, select')].filter(node => node.checkVisibility()"
+        " && node.getBoundingClientRect().height < 24).map(node => node.id)",
+    )
+    assert small == []
+    page.locator("#step").tap()
+    assert lab_value(page, "lab.trainer.done") == 1
+    box = page.locator("#sparsity").bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert 0.6 < lab_value(page, "lab.state.sparsity") < 0.8
+
+
+def test_a_solid_is_turned_by_dragging(visit: Any) -> None:
+    page = visit(Lab(preset="solid", speed="fast"))
+    finished(page)
+    page.locator("#view").scroll_into_view_if_needed()
+    box = page.locator("#view").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 120)
+    page.mouse.up()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    assert lab_value(page, "[lab.angles.turn, lab.angles.tilt]") == [45, 30]
+
+
+# --- the Python face ---------------------------------------------------------------------------------------
+
+
+def test_widget_and_page_carry_the_same_module_byte_for_byte() -> None:
+    lab = Lab()
+    module = (ROOT / "toylib" / "lab" / "lab.mjs").read_bytes()
+    assert str(lab._esm).encode() == module
+    assert module in lab.html().encode()
+    assert b"</script" not in module.lower()
+    assert b"<!--" not in module
+    assert not re.search(rb"https?://(?!www\.w3\.org/2000/svg)", module)
+
+
+def test_chapters_hold_the_module_as_it_is() -> None:
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                text = "".join(output.get("data", {}).get("text/html", ""))
+                if "toylib-lab" in text:
+                    assert SOURCE in text, f"{path.name} shows an older lab: make book"
+
+
+def test_display_is_widget_and_page_with_a_stable_text() -> None:
+    data, _ = Lab(preset="digons", seed=3)._repr_mimebundle_()
+    assert data["text/plain"] == "Lab(preset='digons', seed=3)"
+    assert set(data) == {"text/plain", "text/html", WIDGET}
+    assert FALLBACK in data["text/html"]
+    assert data["text/html"] == Lab(preset="digons", seed=3).html()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(preset="hexagon"), "preset must be one of pentagon"),
+        (dict(sparcity=0.9), "a setting of the lab must be one of task"),
+        (dict(sparsity=1.0), "sparsity must be a finite number, 0 or more and 0.995 or less; got 1.0"),
+        (dict(n=50), "n must be a whole number, 2 or more and 20 or less; got 50"),
+        (dict(task="linear"), "task must be one of output, copy, absolute; got 'linear'"),
+    ],
+)
+@pytest.mark.bad_input
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Lab(**settings)
+
+
+FAKE_MODEL = (
+    "async ([source, state]) => {" + MODULE + """
+  const listeners = {}, saved = [];
+  const model = {
+    get: name => ({state})[name], set: (name, value) => { state = value; }, save_changes: () => saved.push(state),
+    on: (event, action) => { listeners[event] = action; },
+  };
+  const el = document.body.appendChild(document.createElement("div"));
+  const done = L.default.render({model, el}), {lab} = el.firstChild;
+  lab.part.n.value = 8;
+  lab.part.n.dispatchEvent(new Event("input"));
+  const followed = lab.state.n;
+  state = {preset: "both-kinds"};
+  listeners["change:state"]();
+  const linkHidden = lab.part.link.hidden, hash = location.hash;
+  done();
+  return {followed, saved, task: lab.state.task, linkHidden, hash, running: lab.running};
+}"""
+)
+
+
+def test_widget_state_follows_the_reader_and_the_lab_follows_the_state(visit: Any) -> None:
+    got = visit(Lab(speed="slow")).evaluate(FAKE_MODEL, [SOURCE, {"preset": "pentagon"}])
+    assert got["followed"] == 8
+    assert got["saved"] == [{"preset": "pentagon", "n": 8}]
+    assert got["task"] == "copy"
+    assert got["linkHidden"]
+    assert got["hash"] == ""
+    assert not got["running"]
+
+
+def test_controls_redraw_and_leave_a_picture_where_no_kernel_runs() -> None:
+    import ipywidgets
+    from matplotlib.figure import Figure
+
+    drawn = []
+
+    def draw(height: float) -> Figure:
+        drawn.append(height)
+        figure = Figure()
+        figure.subplots().plot([0, height])
+        return figure
+
+    slider = ipywidgets.FloatSlider(value=1.0, max=5.0)
+    display = retrain(draw, alt="a line that rises", height=slider)
+    data = display._repr_mimebundle_()
+    assert data["text/plain"] == "a figure with controls: height"
+    assert 'alt="a line that rises" ' in data["text/html"]
+    assert "data:image/png;base64,iVBOR" in data["text/html"]
+    before = display.box.children[-1].value
+    slider.value = 3.0
+    assert drawn == [1.0, 3.0]
+    assert display.box.children[-1].value != before
+    with pytest.raises(ValueError, match="alt must say in words"):
+        retrain(draw, alt="plot", height=slider)
+
+
+# --- commands ----------------------------------------------------------------------------------------------
+
+SPEED = (
+    "async ([source, state]) => {" + MODULE + """
+  const trainer = new L.Trainer(L.complete({...state, steps: 10000}));
+  for (let k = 0; k < 1000; k++) trainer.step();
+  const began = performance.now();
+  let steps = 0;
+  for (; performance.now() - began < 2000; steps++) trainer.step();
+  return steps / (performance.now() - began) * 1000;
+}"""
+)
+
+FRAMES = """
+async ({lab}) => {
+  const times = [];
+  for (let k = 0; k < 120; k++) {
+    lab.part.sparsity.value = k % 28;
+    lab.part.sparsity.dispatchEvent(new Event("input"));
+    times.push(await new Promise(requestAnimationFrame));
+  }
+  const gaps = times.slice(1).map((t, k) => t - times[k]).sort((a, b) => a - b);
+  return [1000 / gaps[Math.floor(gaps.length / 2)], 1000 / gaps[Math.floor(0.95 * gaps.length)]];
+}
+"""
+
+
+def bench() -> None:
+    with chromium() as browser:
+        page = browser.new_page()
+        for state in (
+            dict(task="output", n=5, m=2, decay=0.9),
+            dict(task="output", n=20, m=3, decay=0.9),
+            dict(task="copy", n=10, m=5, decay=0.75),
+            dict(task="absolute", n=20, m=10, decay=0.8),
+        ):
+            for sparsity in (0, 0.9):
+                speed = page.evaluate(SPEED, [SOURCE, {**state, "sparsity": sparsity}])
+                print(f"{state['task']:9} n={state['n']} m={state['m']} sparsity {sparsity}: {speed:,.0f} steps a second")
+        for preset in ("pentagon", "solid", "absolute-shared"):
+            page.set_content(document(Lab(preset=preset, speed="fast", steps=10000)))
+            page.wait_for_function("document.querySelector('.toylib-lab')?.lab")
+            middle, low = page.evaluate(f"({FRAMES})(document.querySelector('.toylib-lab'))")
+            print(f"{preset}: {middle:.0f} frames a second while dragging, the slowest twentieth {low:.0f}")
+
+
+if __name__ == "__main__":
+    if "--cases" in sys.argv:
+        CASES.write_text(json.dumps(all_cases()) + "\n", encoding="utf-8")
+    if "--bench" in sys.argv:
+        bench()

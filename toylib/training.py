@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import joblib
@@ -256,7 +257,7 @@ def train(
     """
     check_match(model, features)
     checks.choice("schedule", schedule, ["cosine", "constant"])
-    checks.choice("engine", engine, ["auto", "kernel", "torch"])
+    checks.choice("engine", engine, ["auto", "kernel", "single", "torch"])
     n_steps = checks.whole_number("n_steps", n_steps)
     warmup = checks.whole_number("warmup", warmup, at_least=0)
     rates = learning_rates(n_steps, checks.number("lr", lr, above=0), warmup, schedule)
@@ -315,11 +316,14 @@ def _engine(
 ) -> tuple[str, list[np.ndarray], Callable]:
     """The engine's name, its blocks of instances, and the function that trains one block."""
     refusal = kernel.refusal(model)
-    if engine == "kernel" and refusal:
-        raise ValueError(f"engine kernel cannot train this model: {refusal}")
-    if engine == "kernel" or (engine == "auto" and not refusal and kernel.pays(model, features, settings)):
-        return "kernel", kernel.blocks(model, features, settings, workers), kernel.train_block
-    return "torch", _blocks(model, settings, workers), _train_block_in_torch
+    if engine in ("kernel", "single") and refusal:
+        raise ValueError(f"engine {engine} cannot train this model: {refusal}")
+    if engine == "auto":
+        engine = kernel.cheapest(model, features, settings)
+    if engine == "torch":
+        return engine, _blocks(model, settings, workers), _train_block_in_torch
+    blocks = kernel.blocks(model, features, settings, workers, engine)
+    return engine, blocks, partial(kernel.train_block, engine=engine)
 
 
 @torch.no_grad()

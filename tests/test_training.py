@@ -1,13 +1,17 @@
 """Training: hand-written gradients, the empty input, schedules, held-out loss, records, named errors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
+from toylib import kernel
 from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.training import (
     Settings,
+    _blocks,
     _train_block_in_torch,
     evaluate,
     learning_rates,
@@ -297,6 +301,52 @@ def test_memory_allowed_to_torch_does_not_change_what_it_gives(monkeypatch):
     monkeypatch.setattr("toylib.training.BLOCK_BYTES", 24 * 32 * 8 * 3)
     parts = run(ReLUHiddenModel(5, 3, range(8)), engine="torch", workers=1)
     torch.testing.assert_close(parts.model.W, whole.model.W, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "single"])
+def test_memory_of_the_compiled_loops_is_bounded_whatever_the_number_of_steps_and_models(engine):
+    """Inputs, four times a block's parameters, and the arrays of a part of a batch; in one worker."""
+
+    def peak(n_steps, n_models):
+        model = ReLUHiddenModel(20, 6, range(n_models))
+        options = dict(batch_size=128, n_records=1, workers=1, engine=engine, n_evaluation=1)
+        run(model, n_steps=1, **options)
+        tracemalloc.start()
+        run(model, n_steps=n_steps, **options)
+        at_most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return at_most
+
+    rows = 20 * 8 + 20
+    allowed = kernel.INPUT_BYTES * 1.1 + 64 * rows * 4 * 6 + 256 * 4 * (8 * 3 + 4 + 20) + 200_000
+    assert kernel.INPUT_BYTES < peak(200, 64) < allowed
+    assert peak(2000, 256) < allowed
+
+
+def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_least_one():
+    model, settings = ReLUHiddenModel(20, 6, range(10)), Settings(1, 512, *[np.ones(1)] * 2, 0.0, True, 64, 0)
+    each = 24 * 512 * (20 + 6)
+    for allowed, sizes in [(each * 4, [4, 3, 3]), (each * 10, [10]), (each / 3, [1] * 10)]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("toylib.training.BLOCK_BYTES", int(allowed))
+            assert [len(block) for block in _blocks(model, settings, 1)] == sizes
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("model_class", MODELS)
+def test_a_model_on_a_gpu_is_trained_there_by_the_same_call_to_the_same_numbers(model_class):
+    features = SparseFeatures(5, 0.3, signed=model_class is AbsoluteValueModel)
+    here = run(model_class(5, 3, range(70)), features, engine="torch", snapshots=[10])
+    there = run(model_class(5, 3, range(70)).to("cuda"), features, snapshots=[10])
+    assert there.engine == "torch"
+    assert there.model.b_final.is_cuda
+    for name, value in there.model.state_dict().items():
+        torch.testing.assert_close(value.cpu(), here.model.state_dict()[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            there.snapshots[10][name].cpu(), here.snapshots[10][name], rtol=1e-3, atol=1e-4
+        )
+    np.testing.assert_allclose(there.loss, here.loss, rtol=1e-3)
+    np.testing.assert_allclose(there.loss_history, here.loss_history, rtol=1e-3)
 
 
 def test_weights_stored_transposed_are_trained_alike_by_torch():

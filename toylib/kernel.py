@@ -159,16 +159,25 @@ def _kind(model: ToyModel) -> tuple[bool, bool, np.float32, np.float32]:
     return not model.tied, absolute, np.float32(not model.hidden_relu), np.float32(not model.output_relu)
 
 
-def _drawn(
-    n_inputs: int, features: SparseFeatures, row: int, random: np.ndarray, cdf: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The next inputs of a stream, in sparse form: how many features are active, which, and their values."""
-    n_features = features.n_features
-    inputs = (
+def _room(n_inputs: int, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays for inputs in sparse form: how many features are active, which, and their values."""
+    return (
         np.empty(n_inputs, np.int32),
         np.empty((n_inputs, n_features), np.int32),
         np.empty((n_inputs, n_features), np.float32),
     )
+
+
+def _drawn(
+    room: tuple[np.ndarray, ...],
+    n_inputs: int,
+    features: SparseFeatures,
+    row: int,
+    random: np.ndarray,
+    cdf: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """The next inputs of a stream, in the first part of this room."""
+    inputs = tuple(part[:n_inputs] for part in room)
     draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
     return inputs
 
@@ -189,8 +198,9 @@ def held_out_loss(
     parameters, weight, work = _packed(model, n_tiles), _lanes(importance, n_tiles), _work(model)
     cdf, total = features.first_active_cdf(row), np.zeros((n_tiles, LANES))
     at_once = 512 * max(1, INPUT_BYTES // (8 * model.n_features * 512))
+    room = _room(min(at_once, n_inputs), model.n_features)
     for start in range(0, n_inputs, at_once):
-        inputs = _drawn(min(at_once, n_inputs - start), features, row, random, cdf)
+        inputs = _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
         losses_side_by_side(parameters, weight, inputs, work, _kind(model), total)
     return total.reshape(-1)[: model.n_instances] / n_inputs
 
@@ -233,11 +243,12 @@ def train_block(
     kind = _kind(model)
     constants = (*settings.betas, settings.eps, settings.activity_cost, empty / (1 - empty))
     at_once = max(1, INPUT_BYTES // (8 * n_features * settings.batch_size))
+    room = _room(min(at_once, settings.n_steps) * settings.batch_size, n_features)
     for low, high in pairwise(bounds):
         total[:] = 0
         for start in range(low, high, at_once):
             steps = np.arange(start, min(high, start + at_once))
-            inputs = _drawn(len(steps) * settings.batch_size, features, row, random, cdf)
+            inputs = _drawn(room, len(steps) * settings.batch_size, features, row, random, cdf)
             run(
                 state, weight, inputs, work, kind, constants, steps, settings.lr[steps],
                 settings.revival[steps], total,

@@ -319,9 +319,9 @@ def _batch_of_one(
                     r0, r1, r2, r3 = output[lane], output[lane + _W1], output[lane + _W2], output[lane + _W3]
                     g[lane] += (w0 * r0 + w1 * r1) + (w2 * r2 + w3 * r3)
                     g[lane + _W1] += (u0 * r0 + u1 * r1) + (u2 * r2 + u3 * r3)
-                for k, a, c in ((0, a0, c0), (1, a1, c1), (2, a2, c2), (3, a3, c3)):
-                    g_out[i + k, j] += a
-                    g_out[i + k, j + 1] += c
+                for k, one, other in ((0, a0, c0), (1, a1, c1), (2, a2, c2), (3, a3, c3)):
+                    g_out[i + k, j] += one
+                    g_out[i + k, j + 1] += other
         for j in range(n_hidden):
             h, g = hidden[j // 4, j % 4 * WIDTH :], grad_hidden[j // 4, j % 4 * WIDTH :]
             if cost > _ZERO:

@@ -59,6 +59,17 @@ def test_an_anticorrelated_set_has_at_most_one_active_member_each_at_its_probabi
     assert within(on.mean(0), 0.2, 50_000).all()
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("p", [0.05, 0.6, 1.0, np.array([[0.5, 0.02, 1.0, 0.3, 0.9]])])
+def test_sets_of_one_feature_give_the_inputs_of_independent_features(p, signed):
+    """Independent features are drawn by a loop of their own, from the same random numbers."""
+    plain = SparseFeatures(5, p, signed=signed)
+    for sets in (dict(correlated_sets=[[0]]), dict(anticorrelated_sets=[[0], [1]])):
+        other = SparseFeatures(5, p, signed=signed, **sets)
+        assert torch.equal(plain.sample(500, 3), other.sample(500, 3))
+        np.testing.assert_array_equal(non_empty(plain, 500), non_empty(other, 500))
+
+
 @pytest.mark.parametrize(
     "features",
     [

@@ -1,4 +1,4 @@
-"""The compiled kernel: the same numbers as torch, and for each model the same bits in any company."""
+"""The compiled loops: the same numbers as torch, and for each model the same bits in any company."""
 
 import os
 import subprocess
@@ -35,7 +35,9 @@ OPTIONS = {
     "as drawn": dict(skip_empty=False),
     "all options": dict(revival=0.7, activity_cost=0.05, warmup=7, batch_size=31),
     "several records": dict(n_records=6, batch_size=1),
+    "a batch in parts": dict(batch_size=270, n_steps=8),
 }
+COMPILED = ["kernel", "single"]
 
 
 def trained(model, features, engine, **options):
@@ -64,36 +66,50 @@ def assert_same_run(ours, reference):
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
 @pytest.mark.parametrize("model_class", MODELS)
-def test_kernel_and_torch_train_to_the_same_numbers(model_class, settings, options):
+@pytest.mark.parametrize("engine", COMPILED)
+def test_compiled_loops_and_torch_train_to_the_same_numbers(engine, model_class, settings, options):
     features = SparseFeatures(6, importance=0.7 ** np.arange(6), **settings)
     seeds = [0, 3, 63, 64, 200]  # three streams
-    runs = {e: trained(started(model_class, seeds), features, e, **options) for e in ("kernel", "torch")}
-    assert runs["kernel"].engine == "kernel"
+    runs = {e: trained(started(model_class, seeds), features, e, **options) for e in (engine, "torch")}
+    assert runs[engine].engine == engine
     assert runs["torch"].engine == "torch"
-    assert_same_run(runs["kernel"], runs["torch"])
+    assert_same_run(runs[engine], runs["torch"])
 
 
-def test_kernel_and_torch_agree_where_probability_and_importance_differ_by_instance():
+@pytest.mark.parametrize("n_features", [1, 3, 4, 9])
+@pytest.mark.parametrize("n_hidden", [1, 2, 4, 7])
+@pytest.mark.parametrize("engine", COMPILED)
+def test_compiled_loops_and_torch_agree_at_sizes_that_fill_fours_and_do_not(engine, n_features, n_hidden):
+    features = SparseFeatures(n_features, 0.4, signed=True)
+    model = started(AbsoluteValueModel, range(3), n_features, n_hidden)
+    ours = trained(model.select(range(3)), features, engine, batch_size=33)
+    assert_same_run(ours, trained(model, features, "torch", batch_size=33))
+
+
+@pytest.mark.parametrize("engine", COMPILED)
+def test_compiled_loops_and_torch_agree_where_probability_and_importance_differ_by_instance(engine):
     rng = np.random.default_rng(0)
     features = SparseFeatures(6, np.repeat([0.1, 0.5, 0.1], 14), rng.uniform(0, 2, (42, 6)))
     model = started(ReLUHiddenModel, range(42))
-    ours = trained(model.select(range(42)), features, "kernel")
+    ours = trained(model.select(range(42)), features, engine)
     assert_same_run(ours, trained(model, features, "torch"))
 
 
-def test_kernel_starts_from_weights_that_are_given():
+@pytest.mark.parametrize("engine", COMPILED)
+def test_compiled_loops_start_from_weights_that_are_given(engine):
     features = SparseFeatures(6, 0.2)
-    model = trained(started(AbsoluteValueModel, range(40)), features, "kernel").model
-    again = trained(model.select(range(40)), features, "kernel", data_seed=1)
+    model = trained(started(AbsoluteValueModel, range(40)), features, engine).model
+    again = trained(model.select(range(40)), features, engine, data_seed=1)
     assert_same_run(again, trained(model, features, "torch", data_seed=1))
 
 
 @pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
-def test_a_model_is_bit_for_bit_the_same_alone_in_a_batch_and_in_any_order(model_class):
+@pytest.mark.parametrize("engine", COMPILED)
+def test_a_model_is_bit_for_bit_the_same_alone_in_a_batch_and_in_any_order(engine, model_class):
     features = SparseFeatures(6, 0.2, 0.8 ** np.arange(6), signed=True)
 
     def weights(seeds, **options):
-        run = trained(started(model_class, seeds), features, "kernel", batch_size=50, **options)
+        run = trained(started(model_class, seeds), features, engine, batch_size=50, **options)
         return [
             {name: value[k].numpy() for name, value in run.model.state_dict().items()}
             | {"history": run.loss_history[:, k]}
@@ -110,31 +126,34 @@ def test_a_model_is_bit_for_bit_the_same_alone_in_a_batch_and_in_any_order(model
                 np.testing.assert_array_equal(other[name], value, err_msg=f"{name} of seed {k}")
 
 
-def test_where_training_stops_for_records_does_not_change_the_result():
+@pytest.mark.parametrize("engine", COMPILED)
+def test_where_training_stops_for_records_does_not_change_the_result(engine):
     features = SparseFeatures(6, 0.2)
     runs = [
-        trained(started(ReLUHiddenModel, range(3)), features, "kernel", n_records=n, snapshots=s)
+        trained(started(ReLUHiddenModel, range(3)), features, engine, n_records=n, snapshots=s)
         for n, s in [(1, ()), (20, (3, 11))]
     ]
     assert torch.equal(runs[0].model.W, runs[1].model.W)
     np.testing.assert_allclose(runs[1].loss_history.mean(0), runs[0].loss_history[0], rtol=1e-6)
 
 
-def test_inputs_drawn_a_few_steps_at_a_time_are_the_same_inputs(monkeypatch):
+@pytest.mark.parametrize("engine", COMPILED)
+def test_inputs_drawn_a_few_steps_at_a_time_are_the_same_inputs(engine, monkeypatch):
     features = SparseFeatures(6, 0.2)
-    whole = trained(started(ReLUHiddenModel, range(3)), features, "kernel")
+    whole = trained(started(ReLUHiddenModel, range(3)), features, engine)
     monkeypatch.setattr(kernel, "INPUT_BYTES", 3 * 8 * 6 * 32)  # three steps
-    parts = trained(started(ReLUHiddenModel, range(3)), features, "kernel")
+    parts = trained(started(ReLUHiddenModel, range(3)), features, engine)
     assert torch.equal(whole.model.W, parts.model.W)
 
 
-def test_a_diverged_model_shows_it_and_leaves_its_neighbours_alone():
+@pytest.mark.parametrize("engine", COMPILED)
+def test_a_diverged_model_shows_it_and_leaves_its_neighbours_alone(engine):
     features = SparseFeatures(6, 0.5)
     model = started(ReLUHiddenModel, range(3))
-    fine = trained(model.select([0, 2]), features, "kernel")
+    fine = trained(model.select([0, 2]), features, engine)
     with torch.no_grad():
         model.W[1, 0, 0] = float("nan")
-    run = trained(model, features, "kernel")
+    run = trained(model, features, engine)
     assert np.isnan(run.loss_history[-1, 1])
     assert torch.equal(run.model.W[[0, 2]], fine.model.W)
 
@@ -165,9 +184,10 @@ class OtherHidden(ReLUHiddenModel):
         (ReLUHiddenModel(3, 2).double(), "it works in float32 on a CPU; got torch.float64 on cpu"),
     ],
 )
-def test_a_model_that_the_kernel_does_not_know_is_refused_with_the_reason(model, message):
-    with pytest.raises(ValueError, match="engine kernel cannot train this model") as caught:
-        training.train(model, SparseFeatures(3, 0.5), engine="kernel", n_steps=2, progress=False)
+@pytest.mark.parametrize("engine", COMPILED)
+def test_a_model_that_the_kernel_does_not_know_is_refused_with_the_reason(engine, model, message):
+    with pytest.raises(ValueError, match=f"engine {engine} cannot train this model") as caught:
+        training.train(model, SparseFeatures(3, 0.5), engine=engine, n_steps=2, progress=False)
     assert message in str(caught.value)
 
 
@@ -186,14 +206,15 @@ def chosen(model, models_per_stream=64):
     ("model", "options", "engine"),
     [
         (ReLUHiddenModel(10, 5, range(64)), {}, "kernel"),
-        (ReLUHiddenModel(10, 5, range(64)), dict(models_per_stream=1), "torch"),
-        (ReLUHiddenModel(100, 40, range(64)), {}, "kernel"),
-        (ReLUHiddenModel(100, 40, [0]), {}, "torch"),
+        (ReLUHiddenModel(10, 5, range(64)), dict(models_per_stream=1), "single"),
+        (ReLUHiddenModel(30, 10, range(64)), {}, "kernel"),
+        (ReLUHiddenModel(400, 30, range(20)), {}, "single"),
+        (ReLUHiddenModel(100, 40, [0]), {}, "single"),
         (ReLUHiddenModel(10, 5, range(64)).double(), {}, "torch"),
     ],
-    ids=["full lanes", "a stream each", "large", "one large", "float64"],
+    ids=["full lanes", "a stream each", "larger", "half empty", "one large", "float64"],
 )
-def test_the_engine_is_the_kernel_where_enough_lanes_are_filled(model, options, engine):
+def test_models_are_put_side_by_side_where_enough_lanes_are_filled(model, options, engine):
     assert chosen(model, **options) == engine
 
 
@@ -247,7 +268,7 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
     kept = {path.name.split("-")[0] for path in (package / "__pycache__").glob("*.nbi")}
-    assert {"kernel._steps", "features.draw"} <= kept
+    assert {"loops.steps_side_by_side", "features.draw"} <= kept
 
     for path in (package / "__pycache__").iterdir():
         path.unlink()
@@ -261,3 +282,32 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
     assert not list(tmp_path.rglob("*.nbi"))
+
+
+# --- held-out loss ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
+@pytest.mark.parametrize("model_class", MODELS)
+def test_kernel_and_torch_measure_the_same_held_out_loss(model_class, settings, monkeypatch):
+    features = SparseFeatures(6, importance=np.random.default_rng(0).uniform(0, 2, (40, 6)), **settings)
+    model = started(model_class, range(40))
+    assert kernel.pays_to_evaluate(model)
+    ours = training.evaluate(model, features, n_samples=2345, seed=3)
+    monkeypatch.setattr(kernel, "pays_to_evaluate", lambda model: False)
+    # sums of single-precision squares, in another order
+    np.testing.assert_allclose(ours, training.evaluate(model, features, n_samples=2345, seed=3), rtol=1e-5)
+
+
+def test_held_out_loss_is_the_same_in_pieces_of_any_size(monkeypatch):
+    features, model = SparseFeatures(6, 0.3), started(ReLUHiddenModel, range(40))
+    whole = training.evaluate(model, features, n_samples=5000)
+    monkeypatch.setattr(kernel, "INPUT_BYTES", 1)  # 512 inputs at a time
+    np.testing.assert_allclose(training.evaluate(model, features, n_samples=5000), whole, rtol=1e-12)
+
+
+def test_evaluating_leaves_the_model_as_it_was():
+    model = started(AbsoluteValueModel, range(40))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    training.evaluate(model, SparseFeatures(6, 0.3), n_samples=100)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

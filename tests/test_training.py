@@ -1,13 +1,17 @@
 """Training: hand-written gradients, the empty input, schedules, held-out loss, records, named errors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
+from toylib import kernel
 from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.training import (
     Settings,
+    _blocks,
     _train_block_in_torch,
     evaluate,
     learning_rates,
@@ -144,7 +148,7 @@ def test_gradients_from_non_empty_draws_have_the_expectation_of_plain_draws(mode
     assert skip.var(0).mean() < 0.8 * plain.var(0).mean()  # what it is for: less noise
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_skipping_empty_inputs_leaves_the_recorded_loss_on_the_same_scale(engine):
     """With a learning rate of almost nothing the record is the loss of the start, however it is sampled."""
     features = SparseFeatures(4, 0.1)
@@ -177,7 +181,7 @@ def test_constant_learning_rate_is_constant_after_warmup():
     assert (learning_rates(6, 0.5, 0, "constant") == 0.5).all()
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_the_first_step_of_adam_moves_every_weight_by_the_learning_rate(engine):
     """Bias-corrected, the first step is lr g / (|g| + eps): lr times the sign of the gradient."""
     features = SparseFeatures(4, 1.0)
@@ -187,7 +191,7 @@ def test_the_first_step_of_adam_moves_every_weight_by_the_learning_rate(engine):
     torch.testing.assert_close((model.W - before).abs(), torch.full_like(before, 0.01), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_revival_falls_to_zero_by_half_way(engine):
     """A model whose outputs are all shut moves in the first half of training only."""
     features = SparseFeatures(4, 1.0)
@@ -299,6 +303,52 @@ def test_memory_allowed_to_torch_does_not_change_what_it_gives(monkeypatch):
     torch.testing.assert_close(parts.model.W, whole.model.W, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["kernel", "single"])
+def test_memory_of_the_compiled_loops_is_bounded_whatever_the_number_of_steps_and_models(engine):
+    """Inputs, four times a block's parameters, and the arrays of a part of a batch; in one worker."""
+
+    def peak(n_steps, n_models):
+        model = ReLUHiddenModel(20, 6, range(n_models))
+        options = dict(batch_size=128, n_records=1, workers=1, engine=engine, n_evaluation=1)
+        run(model, n_steps=1, **options)
+        tracemalloc.start()
+        run(model, n_steps=n_steps, **options)
+        at_most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return at_most
+
+    rows = 20 * 8 + 20
+    allowed = kernel.INPUT_BYTES * 1.1 + 64 * rows * 4 * 6 + 256 * 4 * (8 * 3 + 4 + 20) + 200_000
+    assert kernel.INPUT_BYTES < peak(200, 64) < allowed
+    assert peak(2000, 256) < allowed
+
+
+def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_least_one():
+    model, settings = ReLUHiddenModel(20, 6, range(10)), Settings(1, 512, *[np.ones(1)] * 2, 0.0, True, 64, 0)
+    each = 24 * 512 * (20 + 6)
+    for allowed, sizes in [(each * 4, [4, 3, 3]), (each * 10, [10]), (each / 3, [1] * 10)]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("toylib.training.BLOCK_BYTES", int(allowed))
+            assert [len(block) for block in _blocks(model, settings, 1)] == sizes
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("model_class", MODELS)
+def test_a_model_on_a_gpu_is_trained_there_by_the_same_call_to_the_same_numbers(model_class):
+    features = SparseFeatures(5, 0.3, signed=model_class is AbsoluteValueModel)
+    here = run(model_class(5, 3, range(70)), features, engine="torch", snapshots=[10])
+    there = run(model_class(5, 3, range(70)).to("cuda"), features, snapshots=[10])
+    assert there.engine == "torch"
+    assert there.model.b_final.is_cuda
+    for name, value in there.model.state_dict().items():
+        torch.testing.assert_close(value.cpu(), here.model.state_dict()[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            there.snapshots[10][name].cpu(), here.snapshots[10][name], rtol=1e-3, atol=1e-4
+        )
+    np.testing.assert_allclose(there.loss, here.loss, rtol=1e-3)
+    np.testing.assert_allclose(there.loss_history, here.loss_history, rtol=1e-3)
+
+
 def test_weights_stored_transposed_are_trained_alike_by_torch():
     """Fused Adam walks through memory, so a gradient must be laid out as its parameter is."""
     features = SparseFeatures(5, 0.3, signed=True)
@@ -311,7 +361,7 @@ def test_weights_stored_transposed_are_trained_alike_by_torch():
     assert torch.equal(plain.W2, transposed.W2)
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_data_seed_changes_the_data_and_not_the_start(engine):
     first, second = (
         run(ReLUHiddenModel(5, 3, [4]), data_seed=d, snapshots=[0], engine=engine) for d in (0, 1)
@@ -322,7 +372,7 @@ def test_data_seed_changes_the_data_and_not_the_start(engine):
     assert torch.equal(again.model.W, second.model.W)
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_instances_share_a_stream_only_within_models_per_stream(engine):
     """Same start, same weights afterwards if and only if the inputs were the same."""
 
@@ -338,7 +388,7 @@ def test_instances_share_a_stream_only_within_models_per_stream(engine):
     assert not torch.allclose(*weights(1)[:2])
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_training_lowers_the_held_out_loss_well_below_the_null_predictor(engine):
     p = 0.05
     features = SparseFeatures(5, p)
@@ -357,7 +407,7 @@ def test_training_changes_the_model_that_was_given():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_records_are_means_over_the_steps_since_the_record_before(engine):
     every = run(ReLUHiddenModel(5, 3, range(3)), n_records=20, engine=engine)
     few = run(ReLUHiddenModel(5, 3, range(3)), n_records=4, engine=engine)
@@ -366,7 +416,7 @@ def test_records_are_means_over_the_steps_since_the_record_before(engine):
     np.testing.assert_allclose(few.loss_history, every.loss_history.reshape(4, 5, 3).mean(1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_snapshots_are_the_states_after_their_steps(engine):
     options = dict(schedule="constant", lr=0.01, engine=engine)
     result = run(ReLUHiddenModel(5, 3, range(40)), snapshots=[0, 7, 20], n_records=4, **options)
@@ -390,7 +440,7 @@ def test_best_orders_instances_by_held_out_loss():
     assert len(result.best(0.3)) == 3
 
 
-@pytest.mark.parametrize("engine", ["kernel", "torch"])
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_activity_cost_makes_the_hidden_layer_quieter(engine):
     def activity(cost):
         model = run(ReLUHiddenModel(5, 3, range(4)), n_steps=300, activity_cost=cost, engine=engine).model
@@ -424,7 +474,7 @@ BAD = [
     (dict(n_records=0), "n_records must be a whole number, 1 or more; got 0"),
     (dict(snapshots=[21]), "snapshots must be a whole number, 0 or more and 20 or less; got 21"),
     (dict(n_evaluation=0), "n_evaluation must be a whole number, 1 or more; got 0"),
-    (dict(engine="cuda"), "engine must be one of auto, kernel, torch; got 'cuda'"),
+    (dict(engine="cuda"), "engine must be one of auto, kernel, single, torch; got 'cuda'"),
     (dict(workers=0), "workers must be a whole number, 1 or more; got 0"),
 ]
 

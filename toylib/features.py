@@ -23,6 +23,7 @@ INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 
 # Streams of random numbers that must not meet: the same seed gives each purpose its own.
 TRAINING, HELD_OUT = 0x7261696E, 0x68656C64
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 
 
 class Units(NamedTuple):
@@ -44,14 +45,19 @@ def _mix(z):  # the output function of SplitMix64 (Steele, Lea & Flood 2014)
 def new_stream(seed, purpose):
     """State (one uint64 in an array) of the random stream of this seed and purpose."""
     state = np.empty(1, np.uint64)
-    state[0] = _mix(_mix(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15)) + np.uint64(purpose))
+    state[0] = _mix(_mix(np.uint64(seed) + _STEP) + np.uint64(purpose))
     return state
 
 
 @compiled(inline="always")
+def _unit_interval(bits):
+    return np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@compiled(inline="always")
 def _uniform(state):
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    return np.float64(_mix(state[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    state[0] += _STEP
+    return _unit_interval(_mix(state[0]))
 
 
 @compiled(inline="always")
@@ -59,7 +65,7 @@ def _value(u, signed):
     return np.float32(2.0 * u - 1.0) if signed else np.float32(u)
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, error_model="numpy")
 def draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value):
     """Fill count (batch,), index and value (batch, n_features) with the active features of each input.
 
@@ -68,6 +74,9 @@ def draw(state, unit_probability, first_cdf, kind, start, members, signed, count
     below p says both that a unit is active and, divided by p, what its value is: one draw, not two.
     """
     n_units = kind.size
+    alone = True
+    for unit in range(n_units):
+        alone = alone and kind[unit] == INDEPENDENT
     for b in range(count.size):
         n_active = 0
         first = 0
@@ -75,6 +84,19 @@ def draw(state, unit_probability, first_cdf, kind, start, members, signed, count
             u = _uniform(state)
             while first < n_units - 1 and u >= first_cdf[first]:
                 first += 1
+        if alone:  # the loop below without its branches, which cost more than the arithmetic
+            at = state[0]
+            for unit in range(first, n_units):
+                at += _STEP
+                u = _unit_interval(_mix(at))
+                p = unit_probability[unit]
+                given = first_cdf.size > 0 and unit == first
+                index[b, n_active] = unit
+                value[b, n_active] = _value(u if given else u / p, signed)
+                n_active += given or u < p
+            state[0] = at
+            count[b] = n_active
+            continue
         for unit in range(first, n_units):
             u = _uniform(state)
             if first_cdf.size == 0 or unit > first:

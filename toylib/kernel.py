@@ -1,16 +1,7 @@
-"""The compiled inner loop: many small models trained at once, side by side in the lanes of an array.
+"""Training by the compiled loops: who goes into which block, and the way in and out of their arrays.
 
-A tile is LANES models that see the same inputs. Every array of a tile ends in an axis of LANES, and
-every inner loop runs over that axis: the compiler turns it into vector instructions, and a model gets
-the same arithmetic in every lane, whoever its neighbours are. Four inputs are worked on together, so
-that a weight is loaded once for four. Only the active features of an input are touched where it enters.
-
-Three things keep the inner loops fast. Rows of one array lie a constant apart (_1 to _7): otherwise the
-compiler guards each loop against rows that overlap. Offsets are unsigned: otherwise it guards against
-negative indices. The number of lanes is read from an array: a loop of known length is unrolled before it
-can become vector instructions. Together they are worth a factor of two to four.
-
-The inputs are drawn before the call: the machine code cached for this file depends on this file alone.
+Two layouts, described in loops.py: many models side by side (engine "kernel"), or one model at a time with
+its inputs side by side (engine "single"). `cheapest` says which is expected to be faster, or torch.
 """
 
 from __future__ import annotations
@@ -22,180 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .compiled import compiled
 from .features import TRAINING, SparseFeatures, draw, new_stream
+from .loops import LANES, WIDTH, losses_side_by_side, steps_one_by_one, steps_side_by_side
 from .models import AbsoluteValueModel, ToyModel
 
 if TYPE_CHECKING:
     from .training import Settings
 
-LANES = 32
 TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
 INPUT_BYTES = 2**19  # inputs drawn at a time, about
-
-_1, _2, _3, _4, _5, _6, _7 = (np.uint64(k * LANES) for k in range(1, 8))
-_ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
-
-
-@compiled(inline="always")
-def _leaky(z, leak):  # a ReLU for leak 0, the identity for leak 1; passes NaN on
-    return leak * z if z <= _ZERO else z
-
-
-@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def _batch(
-    w_in, w_out, b, importance, count, index, value, absolute, leaks, cost, g_in, g_out, g_b, loss, work
-):
-    """Add a batch's loss and gradients, times the batch size, to loss and g_in, g_out, g_b.
-
-    Shapes: w_in, w_out, g_in, g_out (n_features, n_hidden, LANES); b, importance, g_b (n_features, LANES);
-            loss (LANES,); count (batch,), index, value (batch, n_features). work: hidden (n_hidden,
-            8 LANES), h of four inputs and its gradient; output (4 LANES,); target (n_features, 4).
-    """
-    n_features, n_hidden = w_in.shape[0], w_in.shape[1]
-    hidden, output, target = work
-    hidden_leak, output_leak, output_slope = leaks
-    lanes, four = np.uint64(loss.size), np.uint64(4 * loss.size)
-    n_inputs = count.size
-    for first in range(0, n_inputs, 4):
-        n_here = min(4, n_inputs - first)
-        for j in range(n_hidden):
-            row = hidden[j]
-            for lane in range(four + four):
-                row[lane] = _ZERO
-        for k in range(n_here):
-            for a in range(count[first + k]):
-                i, v = index[first + k, a], value[first + k, a]
-                target[i, k] = abs(v) if absolute else v
-                for j in range(n_hidden):
-                    row, w = hidden[j, k * LANES :], w_in[i, j]
-                    for lane in range(lanes):
-                        row[lane] += v * w[lane]
-        for j in range(n_hidden):
-            row = hidden[j]
-            for lane in range(four):
-                row[lane] = _leaky(row[lane], hidden_leak)
-        # one where there is an input, zero where the last four are not all there
-        k1, k2, k3 = np.float32(n_here > 1), np.float32(n_here > 2), np.float32(n_here > 3)
-        for i in range(n_features):
-            bias, weight, grad_bias = b[i], importance[i], g_b[i]
-            for lane in range(lanes):
-                output[lane] = bias[lane]
-                output[lane + _1] = bias[lane]
-                output[lane + _2] = bias[lane]
-                output[lane + _3] = bias[lane]
-            for j in range(n_hidden):
-                row, w = hidden[j], w_out[i, j]
-                for lane in range(lanes):
-                    output[lane] += w[lane] * row[lane]
-                    output[lane + _1] += w[lane] * row[lane + _1]
-                    output[lane + _2] += w[lane] * row[lane + _2]
-                    output[lane + _3] += w[lane] * row[lane + _3]
-            t0, t1, t2, t3 = target[i, 0], target[i, 1], target[i, 2], target[i, 3]
-            for lane in range(lanes):
-                o0, o1, o2, o3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
-                r0 = _leaky(o0, output_leak) - t0
-                r1 = (_leaky(o1, output_leak) - t1) * k1
-                r2 = (_leaky(o2, output_leak) - t2) * k2
-                r3 = (_leaky(o3, output_leak) - t3) * k3
-                loss[lane] += weight[lane] * ((r0 * r0 + r1 * r1) + (r2 * r2 + r3 * r3))
-                double = _TWO * weight[lane]
-                r0 *= double * (output_slope if o0 <= _ZERO else _ONE)
-                r1 *= double * (output_slope if o1 <= _ZERO else _ONE)
-                r2 *= double * (output_slope if o2 <= _ZERO else _ONE)
-                r3 *= double * (output_slope if o3 <= _ZERO else _ONE)
-                output[lane], output[lane + _1], output[lane + _2], output[lane + _3] = r0, r1, r2, r3
-                grad_bias[lane] += (r0 + r1) + (r2 + r3)
-            for j in range(n_hidden):
-                row, w, grad = hidden[j], w_out[i, j], g_out[i, j]
-                for lane in range(lanes):
-                    r0, r1, r2, r3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
-                    grad[lane] += (r0 * row[lane] + r1 * row[lane + _1]) + (
-                        r2 * row[lane + _2] + r3 * row[lane + _3]
-                    )
-                    row[lane + _4] += w[lane] * r0
-                    row[lane + _5] += w[lane] * r1
-                    row[lane + _6] += w[lane] * r2
-                    row[lane + _7] += w[lane] * r3
-        for j in range(n_hidden):
-            row = hidden[j]
-            if cost > _ZERO:
-                for lane in range(lanes):
-                    loss[lane] += cost * (
-                        (abs(row[lane]) + abs(row[lane + _1])) + (abs(row[lane + _2]) + abs(row[lane + _3]))
-                    )
-                for lane in range(four):
-                    row[lane + _4] += cost * np.sign(row[lane])
-            for lane in range(four):
-                row[lane + _4] *= hidden_leak if row[lane] <= _ZERO else _ONE
-        for k in range(n_here):
-            for a in range(count[first + k]):
-                i, v = index[first + k, a], value[first + k, a]
-                target[i, k] = _ZERO
-                for j in range(n_hidden):
-                    row, grad = hidden[j, (4 + k) * LANES :], g_in[i, j]
-                    for lane in range(lanes):
-                        grad[lane] += v * row[lane]
-
-
-@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def _adam(parameters, mean, square, gradient, scale, lr, beta1, beta2, eps, step):
-    """One step of Adam on flat arrays; the gradient is `scale` times what is given, and is cleared."""
-    first, second = np.float32(beta1), np.float32(beta2)
-    other1, other2 = np.float32(1 - beta1), np.float32(1 - beta2)
-    size = np.float32(lr / (1 - beta1**step))
-    root = np.float32(1 / np.sqrt(1 - beta2**step))
-    small = np.float32(eps)
-    for i in range(parameters.size):
-        g = gradient[i] * scale
-        gradient[i] = _ZERO
-        mean[i] = first * mean[i] + other1 * g
-        square[i] = second * square[i] + other2 * (g * g)
-        parameters[i] -= size * mean[i] / (np.sqrt(square[i]) * root + small)
-
-
-@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def _steps(state, importance, inputs, work, kind, constants, steps, lr, revival, total):
-    """Train every tile for these steps, on inputs drawn for all of them; add each step's loss to total.
-
-    Shapes: state (4, n_tiles, rows, LANES): parameters, Adam's two moments, gradient; rows are the input
-            weights, the output weights if untied, the biases. importance (n_tiles, n_features, LANES);
-            steps, lr, revival (n_steps,); total (n_tiles, LANES).
-    """
-    count, index, value = inputs
-    untied, absolute, hidden_leak, output_leak = kind
-    beta1, beta2, eps, activity_cost, empty_weight = constants
-    n_features, n_hidden = importance.shape[1], work[0].shape[0]
-    batch_size = count.size // steps.size
-    size = n_features * n_hidden
-    low, high = (size, 2 * size) if untied else (0, size)
-    shape = (n_features, n_hidden, LANES)
-    scale, empties = np.float32(1 / batch_size), np.float32(empty_weight * batch_size)
-    loss = np.empty(LANES, np.float32)
-    for tile in range(importance.shape[0]):
-        p, g, weight = state[0, tile], state[3, tile], importance[tile]
-        w_in, w_out, b = p[:size].reshape(shape), p[low:high].reshape(shape), p[high:]
-        g_in, g_out, g_b = g[:size].reshape(shape), g[low:high].reshape(shape), g[high:]
-        for s in range(steps.size):
-            first, last = s * batch_size, (s + 1) * batch_size
-            leaks = hidden_leak, output_leak, max(output_leak, np.float32(revival[s]))
-            loss[:] = _ZERO
-            _batch(
-                w_in, w_out, b, weight, count[first:last], index[first:last], value[first:last],
-                absolute, leaks, np.float32(activity_cost), g_in, g_out, g_b, loss, work,
-            )  # fmt: skip
-            for i in range(n_features):  # the empty input, counted exactly: only the biases meet it
-                for lane in range(LANES):
-                    y = _leaky(b[i, lane], output_leak)
-                    error = empties * weight[i, lane] * y
-                    loss[lane] += error * y
-                    g_b[i, lane] += _TWO * error * (output_leak if b[i, lane] <= _ZERO else _ONE)
-            for lane in range(LANES):
-                total[tile, lane] += loss[lane] * scale
-            _adam(
-                p.reshape(-1), state[1, tile].reshape(-1), state[2, tile].reshape(-1), g.reshape(-1),
-                scale, lr[s], beta1, beta2, eps, steps[s] + 1,
-            )  # fmt: skip
 
 
 def refusal(model: ToyModel) -> str | None:
@@ -218,17 +44,31 @@ def _own_names(kind: type) -> set[str]:
     return {name for k in kind.__mro__[: kind.__mro__.index(ToyModel)] for name in vars(k)}
 
 
-def pays(model: ToyModel, features: SparseFeatures, settings: Settings) -> bool:
-    """Whether the kernel is expected to be faster than torch, by what each was measured to cost.
+def _cost(model: ToyModel, n_tiles: int) -> tuple[float, float]:
+    """Nanoseconds per input of training in the kernel and in torch, measured on one core of 2020.
 
-    The kernel pays for every lane of a tile, filled or not; torch for every instance, and for its calls.
+    The kernel pays for every lane of a tile, filled or not. Evaluation is a third of either.
     """
-    n_tiles = sum(-(-len(group) // LANES) for group in _groups(model, features, settings))
     n_weights = model.n_features * model.n_hidden
-    # nanoseconds per input on one core of 2020; only their ratio matters
-    in_kernel = n_tiles * LANES * (10 + 0.3 * n_weights)
     in_torch = model.n_instances * (100 + 15 * model.n_features + 0.15 * n_weights)
-    return in_kernel < in_torch + 500_000 / settings.batch_size
+    return n_tiles * LANES * (10 + 0.3 * n_weights), in_torch
+
+
+def cheapest(model: ToyModel, features: SparseFeatures, settings: Settings) -> str:
+    """The engine that is expected to be fastest: kernel, single, or torch where neither knows the model."""
+    if refusal(model):
+        return "torch"
+    n_tiles = sum(-(-len(group) // LANES) for group in _groups(model, features, settings))
+    side_by_side, _ = _cost(model, n_tiles)
+    n_weights, density = model.n_features * model.n_hidden, features.feature_probability.mean()
+    one_by_one = model.n_instances * (10 + 2 * model.n_features + (0.2 + 0.5 * density) * n_weights)
+    return "kernel" if side_by_side < one_by_one else "single"
+
+
+def pays_to_evaluate(model: ToyModel) -> bool:
+    """Whether the kernel can measure these instances' loss on shared inputs, and faster than torch."""
+    in_kernel, in_torch = _cost(model, -(-model.n_instances // LANES))
+    return refusal(model) is None and in_kernel < in_torch
 
 
 def _groups(model: ToyModel, features: SparseFeatures, settings: Settings) -> list[np.ndarray]:
@@ -239,11 +79,16 @@ def _groups(model: ToyModel, features: SparseFeatures, settings: Settings) -> li
 
 
 def blocks(
-    model: ToyModel, features: SparseFeatures, settings: Settings, workers: int = 1
+    model: ToyModel, features: SparseFeatures, settings: Settings, workers: int = 1, engine: str = "kernel"
 ) -> list[np.ndarray]:
     """Instances that see the same inputs, in blocks of a tile or two, and enough blocks for the workers."""
     groups = _groups(model, features, settings)
-    size = LANES * (1 if len(groups) < workers else TILES)
+    tiles = 1 if len(groups) < workers else TILES
+    if engine == "single":
+        largest = max(len(group) for group in groups)
+        size = min(LANES, -(-largest // workers)) if len(groups) < workers else LANES
+    else:
+        size = LANES * tiles
     return [group[k : k + size] for group in groups for k in range(0, len(group), size)]
 
 
@@ -260,6 +105,106 @@ def _views(model: ToyModel) -> list[torch.Tensor]:
     return [*weights, model.b_final]
 
 
+def _flat(model: ToyModel) -> np.ndarray:
+    """The parameters (n_instances, rows), in the order of `_views`."""
+    flat = [view.detach().numpy().reshape(model.n_instances, -1) for view in _views(model)]
+    return np.concatenate(flat, 1)
+
+
+def _set(model: ToyModel, flat: np.ndarray) -> None:
+    for view in _views(model):
+        size = view[0].numel()
+        view.copy_(torch.from_numpy(np.ascontiguousarray(flat[:, :size]).reshape(view.shape)))
+        flat = flat[:, size:]
+
+
+def _packed(model: ToyModel, n_tiles: int) -> np.ndarray:
+    """The parameters (n_tiles, rows, LANES)."""
+    return _lanes(_flat(model), n_tiles)
+
+
+def _fours(size: int) -> int:
+    return -(-size // 4) * 4
+
+
+def _places(model: ToyModel) -> np.ndarray:
+    """Where `_flat` goes in a row that is filled up to multiples of four."""
+    n, m = _fours(model.n_features), _fours(model.n_hidden)
+    inside = (np.arange(n) < model.n_features)[:, None] & (np.arange(m) < model.n_hidden)
+    weights = [inside.ravel()] * (1 if model.tied else 2)
+    return np.flatnonzero(np.concatenate([*weights, np.arange(n) < model.n_features]))
+
+
+def _work(model: ToyModel) -> tuple[np.ndarray, ...]:
+    return (
+        np.empty((model.n_hidden, 8 * LANES), np.float32),
+        np.empty(4 * LANES, np.float32),
+        np.zeros((model.n_features, 4), np.float32),
+    )
+
+
+def _work_of_one(model: ToyModel) -> tuple[np.ndarray, ...]:
+    n, m = _fours(model.n_features), _fours(model.n_hidden)
+    return (
+        np.empty((WIDTH, m), np.float32),
+        np.empty((m // 4, 4 * WIDTH), np.float32),
+        np.empty((m // 4, 4 * WIDTH), np.float32),
+        np.empty(4 * WIDTH, np.float32),
+        np.zeros((n, WIDTH), np.float32),
+    )
+
+
+def _kind(model: ToyModel) -> tuple[bool, bool, np.float32, np.float32]:
+    absolute = type(model).target is AbsoluteValueModel.target
+    return not model.tied, absolute, np.float32(not model.hidden_relu), np.float32(not model.output_relu)
+
+
+def _room(n_inputs: int, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays for inputs in sparse form: how many features are active, which, and their values."""
+    return (
+        np.empty(n_inputs, np.int32),
+        np.empty((n_inputs, n_features), np.int32),
+        np.empty((n_inputs, n_features), np.float32),
+    )
+
+
+def _drawn(
+    room: tuple[np.ndarray, ...],
+    n_inputs: int,
+    features: SparseFeatures,
+    row: int,
+    random: np.ndarray,
+    cdf: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """The next inputs of a stream, in the first part of this room."""
+    inputs = tuple(part[:n_inputs] for part in room)
+    draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
+    return inputs
+
+
+def held_out_loss(
+    model: ToyModel,
+    importance: np.ndarray,
+    features: SparseFeatures,
+    row: int,
+    random: np.ndarray,
+    n_inputs: int,
+) -> np.ndarray:
+    """Mean loss (n_instances,) on the stream's next n_inputs non-empty inputs.
+
+    Shapes: importance (n_instances, n_features).
+    """
+    n_tiles = -(-model.n_instances // LANES)
+    parameters, weight, work = _packed(model, n_tiles), _lanes(importance, n_tiles), _work(model)
+    cdf, total = features.first_active_cdf(row), np.zeros((n_tiles, LANES))
+    at_once = 512 * max(1, INPUT_BYTES // (8 * model.n_features * 512))
+    room = _room(min(at_once, n_inputs), model.n_features)
+    for start in range(0, n_inputs, at_once):
+        inputs = _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
+        losses_side_by_side(parameters, weight, inputs, work, _kind(model), total)
+    return total.reshape(-1)[: model.n_instances] / n_inputs
+
+
 @torch.no_grad()
 def train_block(
     model: ToyModel,
@@ -267,48 +212,49 @@ def train_block(
     settings: Settings,
     bounds: Sequence[int],
     report: Callable[[int, np.ndarray, ToyModel], None],
+    *,
+    engine: str = "kernel",
 ) -> None:
     """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last."""
-    n_features, n_hidden, n_instances = model.n_features, model.n_hidden, model.n_instances
-    n_tiles = -(-n_instances // LANES)
+    n_features, n_instances = model.n_features, model.n_instances
     streams, _ = features.streams(model.seeds, settings.models_per_stream)
     [(row, stream)] = streams.tolist()
     random = new_stream(stream, TRAINING + settings.data_seed)
     cdf = features.first_active_cdf(row) if settings.skip_empty else np.empty(0)
     empty = float(features.empty_probability[row]) if settings.skip_empty else 0.0
     importance = np.broadcast_to(features.importance, (n_instances, n_features))
+    one_by_one = engine == "single"
 
-    weight = _lanes(importance, n_tiles)
-    views = _views(model)
-    state = np.zeros((4, n_tiles, sum(v[0].numel() for v in views), LANES), np.float32)
-    state[0] = _lanes(np.concatenate([v.numpy().reshape(n_instances, -1) for v in views], 1), n_tiles)
-    work = (
-        np.empty((n_hidden, 8 * LANES), np.float32),
-        np.empty(4 * LANES, np.float32),
-        np.zeros((n_features, 4), np.float32),
-    )
-    kind = (
-        not model.tied,
-        type(model).target is AbsoluteValueModel.target,
-        np.float32(not model.hidden_relu),
-        np.float32(not model.output_relu),
-    )
+    if one_by_one:
+        places, size = _places(model), _fours(n_features)
+        weight = np.zeros((n_instances, size), np.float32)
+        weight[:, :n_features] = importance
+        size += (1 if model.tied else 2) * size * _fours(model.n_hidden)
+        state = np.zeros((4, n_instances, size), np.float32)
+        state[0][:, places] = _flat(model)
+        work, total = _work_of_one(model), np.zeros(n_instances)
+    else:
+        n_tiles = -(-n_instances // LANES)
+        weight, parameters = _lanes(importance, n_tiles), _packed(model, n_tiles)
+        state = np.zeros((4, *parameters.shape), np.float32)
+        state[0] = parameters
+        work, total = _work(model), np.zeros((n_tiles, LANES))
+    run = steps_one_by_one if one_by_one else steps_side_by_side
+    kind = _kind(model)
     constants = (*settings.betas, settings.eps, settings.activity_cost, empty / (1 - empty))
     at_once = max(1, INPUT_BYTES // (8 * n_features * settings.batch_size))
+    room = _room(min(at_once, settings.n_steps) * settings.batch_size, n_features)
     for low, high in pairwise(bounds):
-        total = np.zeros((n_tiles, LANES))
+        total[:] = 0
         for start in range(low, high, at_once):
             steps = np.arange(start, min(high, start + at_once))
-            n_inputs = len(steps) * settings.batch_size
-            count, index = np.empty(n_inputs, np.int32), np.empty((n_inputs, n_features), np.int32)
-            value = np.empty((n_inputs, n_features), np.float32)
-            inputs = count, index, value
-            draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
-            lr, revival = settings.lr[steps], settings.revival[steps]
-            _steps(state, weight, inputs, work, kind, constants, steps, lr, revival, total)
-        trained = np.moveaxis(state[0], -1, 1).reshape(n_tiles * LANES, -1)[:n_instances]
-        for view in views:
-            size = view[0].numel()
-            view.copy_(torch.from_numpy(trained[:, :size].reshape(view.shape)))
-            trained = trained[:, size:]
+            inputs = _drawn(room, len(steps) * settings.batch_size, features, row, random, cdf)
+            run(
+                state, weight, inputs, work, kind, constants, steps, settings.lr[steps],
+                settings.revival[steps], total,
+            )  # fmt: skip
+        if one_by_one:
+            _set(model, state[0][:, places])
+        else:
+            _set(model, np.moveaxis(state[0], -1, 1).reshape(n_tiles * LANES, -1)[:n_instances])
         report(high, total.reshape(-1)[:n_instances] / (high - low) * (1 - empty), model)

@@ -30,7 +30,7 @@ from .features import SparseFeatures
 from .models import ToyModel
 
 RESTARTS = 3  # of a pool of processes, after one of them was killed
-_SOURCES = ("compiled.py", "features.py", "models.py", "kernel.py", "training.py")
+_SOURCES = ("compiled.py", "features.py", "models.py", "loops.py", "kernel.py", "training.py")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import joblib
@@ -136,12 +137,19 @@ class _Streams:
         ]
         return cls(features, keys[:, 0], states, of_instance, cdfs)
 
-    def draw(self, batch_size: int) -> Tensor:
+    def draw(self, batch_size: int, like: Tensor) -> Tensor:
+        """The next inputs of every instance; drawn here, and sent once a stream to where `like` is.
+
+        Shapes: -> (n_instances, batch_size, n_features).
+        """
         x = np.empty((len(self.states), batch_size, self.features.n_features), np.float32)
         for k, state in enumerate(self.states):
             q = self.features.unit_probability[self.rows[k]]
             draw_dense(state, q, self.cdfs[k], *self.features.units, self.features.signed, x[k])
-        return torch.from_numpy(x)[self.of_instance]
+        sent = torch.from_numpy(x)
+        if like.is_cuda:  # a copy from pinned memory lets the next inputs be drawn meanwhile
+            sent = sent.pin_memory()
+        return sent.to(like.device, like.dtype, non_blocking=like.is_cuda)[self.of_instance]
 
 
 def _train_block_in_torch(
@@ -155,15 +163,15 @@ def _train_block_in_torch(
     importance = torch.tensor(features.importance, dtype=dtype, device=device)
     empty = torch.tensor(features.empty_probability, dtype=dtype, device=device)[:, None]
     empty_weight: Tensor | float = empty / (1 - empty) if settings.skip_empty else 0.0
-    on_cpu = device.type == "cpu"
+    fused = True if device.type in ("cpu", "cuda") else None
     optimiser = torch.optim.Adam(
-        model.parameters(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=True if on_cpu else None
+        model.parameters(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=fused
     )
     total = torch.zeros(model.n_instances, dtype=torch.float64, device=device)
     for low, high in pairwise(bounds):
         total.zero_()
         for step in range(low, high):
-            x = streams.draw(settings.batch_size).to(device, dtype)
+            x = streams.draw(settings.batch_size, model.b_final)
             loss, gradients = loss_and_gradients(
                 model,
                 x,
@@ -208,7 +216,8 @@ def n_workers() -> int:
 def _blocks(model: ToyModel, settings: Settings, workers: int) -> list[np.ndarray]:
     """Instances in blocks: small enough for the memory we allow, and enough of them for every worker."""
     bytes_each = 24 * settings.batch_size * (model.n_features + model.n_hidden)
-    n_blocks = max(-(-model.n_instances * bytes_each // BLOCK_BYTES), min(workers, model.n_instances))
+    workers = 1 if model.b_final.is_cuda else workers  # a GPU is one place to work, and wants large blocks
+    n_blocks = min(model.n_instances, max(-(-model.n_instances * bytes_each // BLOCK_BYTES), workers))
     return np.array_split(np.arange(model.n_instances), n_blocks)
 
 
@@ -248,15 +257,20 @@ def train(
     slope in the gradient, falling to 0 by half-way: it brings dead outputs back. Instances whose seeds
     agree in seed // models_per_stream see the same inputs; data_seed gives all of them others.
     A snapshot is kept after each of the steps in `snapshots`. Blocks of instances are trained side by side
-    by `workers` threads, one for each core we may use unless told otherwise.
+    by `workers` threads, one for each core we may use unless told otherwise. A model on a GPU is trained
+    there, by torch; its inputs are drawn on the CPU.
 
+    Memory: beside the models and the records, in each worker about 128 MB (BLOCK_BYTES) in torch, or one
+            instance if that is more; in the compiled loops 0.5 MB of inputs (kernel.INPUT_BYTES), or one
+            step's if that is more, and four times the parameters of a block of 64 instances at most.
+            It does not grow with n_steps.
     Units:  n_steps, warmup in steps; lr, revival at the start; activity_cost in loss per unit of activity.
     Raises: ValueError, before any work, naming the argument and what is allowed.
     Source: settings of our own; the authors train 10,000 steps of AdamW at a constant 1e-3.
     """
     check_match(model, features)
     checks.choice("schedule", schedule, ["cosine", "constant"])
-    checks.choice("engine", engine, ["auto", "kernel", "torch"])
+    checks.choice("engine", engine, ["auto", "kernel", "single", "torch"])
     n_steps = checks.whole_number("n_steps", n_steps)
     warmup = checks.whole_number("warmup", warmup, at_least=0)
     rates = learning_rates(n_steps, checks.number("lr", lr, above=0), warmup, schedule)
@@ -315,11 +329,14 @@ def _engine(
 ) -> tuple[str, list[np.ndarray], Callable]:
     """The engine's name, its blocks of instances, and the function that trains one block."""
     refusal = kernel.refusal(model)
-    if engine == "kernel" and refusal:
-        raise ValueError(f"engine kernel cannot train this model: {refusal}")
-    if engine == "kernel" or (engine == "auto" and not refusal and kernel.pays(model, features, settings)):
-        return "kernel", kernel.blocks(model, features, settings, workers), kernel.train_block
-    return "torch", _blocks(model, settings, workers), _train_block_in_torch
+    if engine in ("kernel", "single") and refusal:
+        raise ValueError(f"engine {engine} cannot train this model: {refusal}")
+    if engine == "auto":
+        engine = kernel.cheapest(model, features, settings)
+    if engine == "torch":
+        return engine, _blocks(model, settings, workers), _train_block_in_torch
+    blocks = kernel.blocks(model, features, settings, workers, engine)
+    return engine, blocks, partial(kernel.train_block, engine=engine)
 
 
 @torch.no_grad()
@@ -342,6 +359,11 @@ def evaluate(
     for row in np.unique(rows).tolist():
         members = np.flatnonzero(rows == row)
         state, cdf = new_stream(stream_seed, HELD_OUT), features.first_active_cdf(row)
+        chosen = model if len(members) == model.n_instances else model.select(members)
+        if kernel.pays_to_evaluate(chosen):
+            weight = importance[members].numpy()
+            loss[members] = kernel.held_out_loss(chosen, weight, features, row, state, n_samples)
+            continue
         left = n_samples
         while left:
             x = np.empty((min(left, 16384), features.n_features), np.float32)
@@ -352,7 +374,7 @@ def evaluate(
             for part in np.array_split(members, -(-len(members) // size)):
                 chosen = model if len(part) == model.n_instances else model.select(part)
                 squared = (chosen(inputs) - chosen.target(inputs)).square().sum(1)
-                loss[part] += (squared * importance[part]).sum(1).double().cpu().numpy()
+                loss[part] += (squared * importance[part]).sum(1).double().cpu().numpy() / n_samples
     empty = model.b_final.relu() if model.output_relu else model.b_final
     empty_loss = (importance * empty.square()).sum(1).double().cpu().numpy()
-    return (1 - q0) * loss / n_samples + q0 * empty_loss
+    return (1 - q0) * loss + q0 * empty_loss

@@ -261,3 +261,32 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
     assert not list(tmp_path.rglob("*.nbi"))
+
+
+# --- held-out loss ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
+@pytest.mark.parametrize("model_class", MODELS)
+def test_kernel_and_torch_measure_the_same_held_out_loss(model_class, settings, monkeypatch):
+    features = SparseFeatures(6, importance=np.random.default_rng(0).uniform(0, 2, (40, 6)), **settings)
+    model = started(model_class, range(40))
+    assert kernel.pays_to_evaluate(model)
+    ours = training.evaluate(model, features, n_samples=2345, seed=3)
+    monkeypatch.setattr(kernel, "pays_to_evaluate", lambda model: False)
+    # sums of single-precision squares, in another order
+    np.testing.assert_allclose(ours, training.evaluate(model, features, n_samples=2345, seed=3), rtol=1e-5)
+
+
+def test_held_out_loss_is_the_same_in_pieces_of_any_size(monkeypatch):
+    features, model = SparseFeatures(6, 0.3), started(ReLUHiddenModel, range(40))
+    whole = training.evaluate(model, features, n_samples=5000)
+    monkeypatch.setattr(kernel, "INPUT_BYTES", 1)  # 512 inputs at a time
+    np.testing.assert_allclose(training.evaluate(model, features, n_samples=5000), whole, rtol=1e-12)
+
+
+def test_evaluating_leaves_the_model_as_it_was():
+    model = started(AbsoluteValueModel, range(40))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    training.evaluate(model, SparseFeatures(6, 0.3), n_samples=100)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -44,9 +44,24 @@ def _leaky(z, leak):  # a ReLU for leak 0, the identity for leak 1; passes NaN o
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
 def _batch(
-    w_in, w_out, b, importance, count, index, value, absolute, leaks, cost, g_in, g_out, g_b, loss, work
+    w_in,
+    w_out,
+    b,
+    importance,
+    count,
+    index,
+    value,
+    absolute,
+    leaks,
+    cost,
+    learn,
+    g_in,
+    g_out,
+    g_b,
+    loss,
+    work,
 ):
-    """Add a batch's loss and gradients, times the batch size, to loss and g_in, g_out, g_b.
+    """Add a batch's loss and, to learn, its gradients, times the batch size, to loss and g_in, g_out, g_b.
 
     Shapes: w_in, w_out, g_in, g_out (n_features, n_hidden, LANES); b, importance, g_b (n_features, LANES);
             loss (LANES,); count (batch,), index, value (batch, n_features). work: hidden (n_hidden,
@@ -106,7 +121,7 @@ def _batch(
                 r3 *= double * (output_slope if o3 <= _ZERO else _ONE)
                 output[lane], output[lane + _1], output[lane + _2], output[lane + _3] = r0, r1, r2, r3
                 grad_bias[lane] += (r0 + r1) + (r2 + r3)
-            for j in range(n_hidden):
+            for j in range(n_hidden if learn else 0):
                 row, w, grad = hidden[j], w_out[i, j], g_out[i, j]
                 for lane in range(lanes):
                     r0, r1, r2, r3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
@@ -132,7 +147,7 @@ def _batch(
             for a in range(count[first + k]):
                 i, v = index[first + k, a], value[first + k, a]
                 target[i, k] = _ZERO
-                for j in range(n_hidden):
+                for j in range(n_hidden if learn else 0):
                     row, grad = hidden[j, (4 + k) * LANES :], g_in[i, j]
                     for lane in range(lanes):
                         grad[lane] += v * row[lane]
@@ -182,7 +197,7 @@ def _steps(state, importance, inputs, work, kind, constants, steps, lr, revival,
             loss[:] = _ZERO
             _batch(
                 w_in, w_out, b, weight, count[first:last], index[first:last], value[first:last],
-                absolute, leaks, np.float32(activity_cost), g_in, g_out, g_b, loss, work,
+                absolute, leaks, np.float32(activity_cost), True, g_in, g_out, g_b, loss, work,
             )  # fmt: skip
             for i in range(n_features):  # the empty input, counted exactly: only the biases meet it
                 for lane in range(LANES):
@@ -196,6 +211,31 @@ def _steps(state, importance, inputs, work, kind, constants, steps, lr, revival,
                 p.reshape(-1), state[1, tile].reshape(-1), state[2, tile].reshape(-1), g.reshape(-1),
                 scale, lr[s], beta1, beta2, eps, steps[s] + 1,
             )  # fmt: skip
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _losses(parameters, importance, inputs, work, kind, total):
+    """Add the summed loss on these inputs to total (n_tiles, LANES); shapes as for `_steps`."""
+    count, index, value = inputs
+    untied, absolute, hidden_leak, output_leak = kind
+    n_features, n_hidden = importance.shape[1], work[0].shape[0]
+    size = n_features * n_hidden
+    low, high = (size, 2 * size) if untied else (0, size)
+    shape = (n_features, n_hidden, LANES)
+    leaks, unused = (hidden_leak, output_leak, output_leak), np.zeros((n_features, LANES), np.float32)
+    loss = np.empty(LANES, np.float32)
+    for tile in range(importance.shape[0]):
+        p = parameters[tile]
+        w_in, w_out = p[:size].reshape(shape), p[low:high].reshape(shape)
+        for first in range(0, count.size, 512):  # single precision adds up few numbers only
+            last = min(count.size, first + 512)
+            loss[:] = _ZERO
+            _batch(
+                w_in, w_out, p[high:], importance[tile], count[first:last], index[first:last],
+                value[first:last], absolute, leaks, _ZERO, False, w_in, w_out, unused, loss, work,
+            )  # fmt: skip
+            for lane in range(LANES):
+                total[tile, lane] += loss[lane]
 
 
 def refusal(model: ToyModel) -> str | None:
@@ -218,17 +258,27 @@ def _own_names(kind: type) -> set[str]:
     return {name for k in kind.__mro__[: kind.__mro__.index(ToyModel)] for name in vars(k)}
 
 
-def pays(model: ToyModel, features: SparseFeatures, settings: Settings) -> bool:
-    """Whether the kernel is expected to be faster than torch, by what each was measured to cost.
+def _cost(model: ToyModel, n_tiles: int) -> tuple[float, float]:
+    """Nanoseconds per input of training in the kernel and in torch, measured on one core of 2020.
 
-    The kernel pays for every lane of a tile, filled or not; torch for every instance, and for its calls.
+    The kernel pays for every lane of a tile, filled or not. Evaluation is a third of either.
     """
-    n_tiles = sum(-(-len(group) // LANES) for group in _groups(model, features, settings))
     n_weights = model.n_features * model.n_hidden
-    # nanoseconds per input on one core of 2020; only their ratio matters
-    in_kernel = n_tiles * LANES * (10 + 0.3 * n_weights)
     in_torch = model.n_instances * (100 + 15 * model.n_features + 0.15 * n_weights)
+    return n_tiles * LANES * (10 + 0.3 * n_weights), in_torch
+
+
+def pays(model: ToyModel, features: SparseFeatures, settings: Settings) -> bool:
+    """Whether the kernel is expected to be faster than torch, which also pays 0.5 ms a step for its calls."""
+    n_tiles = sum(-(-len(group) // LANES) for group in _groups(model, features, settings))
+    in_kernel, in_torch = _cost(model, n_tiles)
     return in_kernel < in_torch + 500_000 / settings.batch_size
+
+
+def pays_to_evaluate(model: ToyModel) -> bool:
+    """Whether the kernel can measure these instances' loss on shared inputs, and faster than torch."""
+    in_kernel, in_torch = _cost(model, -(-model.n_instances // LANES))
+    return refusal(model) is None and in_kernel < in_torch
 
 
 def _groups(model: ToyModel, features: SparseFeatures, settings: Settings) -> list[np.ndarray]:
@@ -260,6 +310,61 @@ def _views(model: ToyModel) -> list[torch.Tensor]:
     return [*weights, model.b_final]
 
 
+def _packed(model: ToyModel, n_tiles: int) -> np.ndarray:
+    """The parameters (n_tiles, rows, LANES)."""
+    flat = [view.detach().numpy().reshape(model.n_instances, -1) for view in _views(model)]
+    return _lanes(np.concatenate(flat, 1), n_tiles)
+
+
+def _work(model: ToyModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (
+        np.empty((model.n_hidden, 8 * LANES), np.float32),
+        np.empty(4 * LANES, np.float32),
+        np.zeros((model.n_features, 4), np.float32),
+    )
+
+
+def _kind(model: ToyModel) -> tuple[bool, bool, np.float32, np.float32]:
+    absolute = type(model).target is AbsoluteValueModel.target
+    return not model.tied, absolute, np.float32(not model.hidden_relu), np.float32(not model.output_relu)
+
+
+def _drawn(
+    n_inputs: int, features: SparseFeatures, row: int, random: np.ndarray, cdf: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The next inputs of a stream, in sparse form: how many features are active, which, and their values."""
+    n_features = features.n_features
+    inputs = (
+        np.empty(n_inputs, np.int32),
+        np.empty((n_inputs, n_features), np.int32),
+        np.empty((n_inputs, n_features), np.float32),
+    )
+    draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
+    return inputs
+
+
+def held_out_loss(
+    model: ToyModel,
+    importance: np.ndarray,
+    features: SparseFeatures,
+    row: int,
+    random: np.ndarray,
+    n_inputs: int,
+) -> np.ndarray:
+    """Mean loss (n_instances,) on the stream's next n_inputs non-empty inputs.
+
+    Shapes: importance (n_instances, n_features).
+    """
+    n_tiles = -(-model.n_instances // LANES)
+    parameters, weight, work = _packed(model, n_tiles), _lanes(importance, n_tiles), _work(model)
+    cdf, total = features.first_active_cdf(row), np.zeros((n_tiles, LANES))
+    at_once = 512 * max(1, INPUT_BYTES // (8 * model.n_features * 512))
+    for start in range(0, n_inputs, at_once):
+        inputs = _drawn(min(at_once, n_inputs - start), features, row, random, cdf)
+        _losses(parameters, weight, inputs, work, _kind(model), total)
+    return total.reshape(-1)[: model.n_instances] / n_inputs
+
+
 @torch.no_grad()
 def train_block(
     model: ToyModel,
@@ -269,7 +374,7 @@ def train_block(
     report: Callable[[int, np.ndarray, ToyModel], None],
 ) -> None:
     """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last."""
-    n_features, n_hidden, n_instances = model.n_features, model.n_hidden, model.n_instances
+    n_features, n_instances = model.n_features, model.n_instances
     n_tiles = -(-n_instances // LANES)
     streams, _ = features.streams(model.seeds, settings.models_per_stream)
     [(row, stream)] = streams.tolist()
@@ -279,35 +384,21 @@ def train_block(
     importance = np.broadcast_to(features.importance, (n_instances, n_features))
 
     weight = _lanes(importance, n_tiles)
-    views = _views(model)
-    state = np.zeros((4, n_tiles, sum(v[0].numel() for v in views), LANES), np.float32)
-    state[0] = _lanes(np.concatenate([v.numpy().reshape(n_instances, -1) for v in views], 1), n_tiles)
-    work = (
-        np.empty((n_hidden, 8 * LANES), np.float32),
-        np.empty(4 * LANES, np.float32),
-        np.zeros((n_features, 4), np.float32),
-    )
-    kind = (
-        not model.tied,
-        type(model).target is AbsoluteValueModel.target,
-        np.float32(not model.hidden_relu),
-        np.float32(not model.output_relu),
-    )
+    parameters = _packed(model, n_tiles)
+    state = np.zeros((4, *parameters.shape), np.float32)
+    state[0] = parameters
+    work, kind = _work(model), _kind(model)
     constants = (*settings.betas, settings.eps, settings.activity_cost, empty / (1 - empty))
     at_once = max(1, INPUT_BYTES // (8 * n_features * settings.batch_size))
     for low, high in pairwise(bounds):
         total = np.zeros((n_tiles, LANES))
         for start in range(low, high, at_once):
             steps = np.arange(start, min(high, start + at_once))
-            n_inputs = len(steps) * settings.batch_size
-            count, index = np.empty(n_inputs, np.int32), np.empty((n_inputs, n_features), np.int32)
-            value = np.empty((n_inputs, n_features), np.float32)
-            inputs = count, index, value
-            draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
+            inputs = _drawn(len(steps) * settings.batch_size, features, row, random, cdf)
             lr, revival = settings.lr[steps], settings.revival[steps]
             _steps(state, weight, inputs, work, kind, constants, steps, lr, revival, total)
         trained = np.moveaxis(state[0], -1, 1).reshape(n_tiles * LANES, -1)[:n_instances]
-        for view in views:
+        for view in _views(model):
             size = view[0].numel()
             view.copy_(torch.from_numpy(trained[:, :size].reshape(view.shape)))
             trained = trained[:, size:]

@@ -342,6 +342,11 @@ def evaluate(
     for row in np.unique(rows).tolist():
         members = np.flatnonzero(rows == row)
         state, cdf = new_stream(stream_seed, HELD_OUT), features.first_active_cdf(row)
+        chosen = model if len(members) == model.n_instances else model.select(members)
+        if kernel.pays_to_evaluate(chosen):
+            weight = importance[members].numpy()
+            loss[members] = kernel.held_out_loss(chosen, weight, features, row, state, n_samples)
+            continue
         left = n_samples
         while left:
             x = np.empty((min(left, 16384), features.n_features), np.float32)
@@ -352,7 +357,7 @@ def evaluate(
             for part in np.array_split(members, -(-len(members) // size)):
                 chosen = model if len(part) == model.n_instances else model.select(part)
                 squared = (chosen(inputs) - chosen.target(inputs)).square().sum(1)
-                loss[part] += (squared * importance[part]).sum(1).double().cpu().numpy()
+                loss[part] += (squared * importance[part]).sum(1).double().cpu().numpy() / n_samples
     empty = model.b_final.relu() if model.output_relu else model.b_final
     empty_loss = (importance * empty.square()).sum(1).double().cpu().numpy()
-    return (1 - q0) * loss / n_samples + q0 * empty_loss
+    return (1 - q0) * loss + q0 * empty_loss

@@ -45,6 +45,24 @@ def test_paired_samples_are_resampled_together():
     assert apart.high - apart.low > 0.5
 
 
+def test_bootstrap_over_clusters_is_that_of_the_clusters_own_values():
+    values = np.random.default_rng(0).normal(size=20)
+    alone = bootstrap(values)
+    # every value five times over: as seeds they would look like a hundred, as clusters they are twenty
+    copies, labels = np.repeat(values, 5), np.repeat(np.arange(20), 5)
+    assert bootstrap(copies, clusters=[labels]) == pytest.approx(alone)
+    assert np.ptp(bootstrap(copies)[1:]) < 0.6 * np.ptp(alone[1:])
+
+
+def test_bootstrap_over_clusters_of_unequal_size_and_unpaired_samples():
+    a, b = np.array([1.0, 1.0, 0.0]), np.array([5.0, 5.0, 7.0, 7.0, 7.0])
+    found = bootstrap(
+        a, b, statistic=lambda x, y: y.mean() - x.mean(), paired=False, clusters=([0, 0, 1], [2, 2, 3, 3, 3])
+    )
+    # each side is one of its clusters, or both: the extremes are 5 - 1 and 7 - 0
+    assert (found.low, found.high) == (4, 7)
+
+
 def test_bootstrap_resamples_rows_of_a_table():
     table = np.repeat(np.arange(20.0)[:, None], 3, axis=1)
     interval = bootstrap(table, statistic=lambda t: (t[:, 0] == t[:, 2]).mean())
@@ -251,6 +269,9 @@ BAD = [
         lambda: bootstrap([1, 2], level=1.5),
         "level must be a finite number, above 0 and 0.999 or less; got 1.5",
     ),
+    (lambda: bootstrap([1, 2], clusters=[[0, 0]]), "clusters must be 2 or more; got 1"),
+    (lambda: bootstrap([1, 2], clusters=[[0]]), "clusters must label all 2 seeds; got shape (1,)"),
+    (lambda: bootstrap([1, 2], clusters=[[0]] * 2), "one array of labels for each of 1; got 2"),
     (lambda: bootstrap([1, 2], n_resamples=3), "n_resamples must be a whole number, 100 or more; got 3"),
     (lambda: share(3, 2), "successes must be a whole number, 0 or more and 2 or less; got 3"),
     (lambda: share(0, 0), "n must be a whole number, 1 or more; got 0"),

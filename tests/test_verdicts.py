@@ -10,15 +10,22 @@ from toylib.features import SparseFeatures
 from toylib.models import ReLUHiddenModel, ReLUOutputModel
 from toylib.training import train
 from toylib.verdicts import (
+    Layers,
     both_kinds_in_one_layer,
     clean_and_shared,
     contrast,
     describe,
     polysemantic_neurons_form,
+    rate,
 )
 
 FEATURES = SparseFeatures(n_features=10, feature_probability=0.1, importance=0.75 ** np.arange(10))
 N = 50  # the best 5% of 1000
+
+
+def sample(values):
+    """Layers of which every five saw the same inputs."""
+    return Layers(np.asarray(values), np.arange(len(values)) // 5)
 
 
 def layers(weights, n=N):
@@ -43,13 +50,13 @@ for feature, neurons in zip((3, 4, 5), [(3,), (4,), (3, 4)], strict=True):
 
 def fractions(model, rotation=None):
     C = measures.contributions(model, FEATURES, rotation=rotation)
-    return measures.polysemantic_fraction(measures.neuron_kinds(C)).numpy()
+    return sample(measures.polysemantic_fraction(measures.neuron_kinds(C)))
 
 
 def mixed(model, rotation=None):
     C = measures.contributions(model, FEATURES, rotation=rotation)
     has = measures.features_of_neurons(C)
-    return clean_and_shared(has, measures.represented(model, FEATURES))
+    return sample(clean_and_shared(has, measures.represented(model, FEATURES)))
 
 
 def rotation(seed=0):
@@ -79,7 +86,7 @@ NAMES = ["untrained", "rotated", "linear"]
 
 def judged_1(sparse, dense, nulls=None, relative_loss=None):
     relative_loss = np.linspace(0.6, 0.8, N) if relative_loss is None else relative_loss
-    return polysemantic_neurons_form(sparse, dense, relative_loss=relative_loss, nulls=nulls or {})
+    return polysemantic_neurons_form(sparse, dense, relative_loss=sample(relative_loss), nulls=nulls or {})
 
 
 def test_claim_1_is_supported_by_shared_layers_where_sparse_and_clean_ones_where_dense(nulls):
@@ -111,7 +118,7 @@ def test_claim_1_names_the_replication_that_fails():
     _, tests = polysemantic_neurons_form(
         sparse,
         dense,
-        relative_loss=np.full(N, 0.7),
+        relative_loss=sample(np.full(N, 0.7)),
         nulls={},
         replications={"good": (sparse, dense), "bad": (dense, dense)},
     )
@@ -119,7 +126,7 @@ def test_claim_1_names_the_replication_that_fails():
 
 
 def test_contrast_is_the_difference_of_means_and_changes_sign_with_the_order():
-    a, b = np.array([1.0, 1.0, 0.8, 0.6]), np.array([0.0, 0.2, 0.0])
+    a, b = (Layers(np.array(v), np.arange(len(v))) for v in ([1.0, 1.0, 0.8, 0.6], [0.0, 0.2, 0.0]))
     forth, back = contrast(a, b), contrast(b, a)
     assert forth.estimate == pytest.approx(0.85 - 0.2 / 3)
     assert back.estimate == pytest.approx(-forth.estimate)
@@ -162,9 +169,24 @@ def test_claim_2_is_only_partly_supported_where_dense_layers_are_mixed_too():
 def test_claim_2_names_the_replication_that_fails():
     held = mixed(layers(MIXED))
     _, tests = both_kinds_in_one_layer(
-        held, nulls={}, dense=~held, replications={"good": held, "bad": np.arange(N) % 2 == 0}
+        held,
+        nulls={},
+        dense=sample(~held.value),
+        replications={"good": held, "bad": sample(np.arange(N) % 2)},
     )
     assert [name for name, holds in tests.items() if not holds] == ["bad: the same"]
+
+
+def test_a_rate_is_as_uncertain_as_its_streams_are_few():
+    value = np.repeat([True, False], 50)
+    few, many = rate(Layers(value, np.arange(100) // 25)), rate(Layers(value, np.arange(100)))
+    assert few.estimate == many.estimate == 0.5
+    assert few.low < many.low
+    assert few.high > many.high
+
+
+def test_none_in_fifty_is_not_yet_never():
+    assert 0 < rate(sample(np.zeros(50, bool))).high < 0.1
 
 
 def has_of(parts, n_hidden, n_features):
@@ -226,6 +248,6 @@ def test_shapes_that_do_not_match_are_refused():
 @pytest.mark.bad_input
 def test_an_empty_sample_is_refused():
     with pytest.raises(ValueError, match="samples must not be empty"):
-        judged_1(np.empty(0), np.ones(3))
-    with pytest.raises(ValueError, match="mixed must not be empty"):
-        both_kinds_in_one_layer(np.empty(0, bool), nulls={}, dense=np.zeros(3, bool))
+        judged_1(sample(np.empty(0)), sample(np.ones(6)))
+    with pytest.raises(ValueError, match="value must not be empty"):
+        both_kinds_in_one_layer(sample(np.empty(0, bool)), nulls={}, dense=sample(np.zeros(6, bool)))

@@ -42,13 +42,18 @@ def bootstrap(
     n_resamples: int = 2000,
     seed: int = 0,
     paired: bool = True,
+    clusters: Sequence[Any] | None = None,
 ) -> Interval:
     """Percentile bootstrap interval of a statistic over the first axis (seeds) of the samples.
 
-    With several samples the statistic takes them all; `paired` resamples them together.
+    With several samples the statistic takes them all; `paired` resamples them together. Seeds that are
+    not independent, say because they saw the same inputs, carry the same label in `clusters` and are
+    resampled together too.
 
-    Shapes: each sample (n_seeds, ...), n_seeds of at least 2. statistic(*samples) -> a number.
-    Raises: ValueError for empty, non-finite or unequally long paired samples, or a level outside (0, 1).
+    Shapes: each sample (n_seeds, ...), n_seeds of at least 2; clusters holds labels (n_seeds,), once if
+            the samples are paired, else for every sample. statistic(*samples) -> a number.
+    Raises: ValueError for empty, non-finite or unequally long paired samples, fewer than 2 clusters,
+            labels that do not fit, or a level outside (0, 1).
     """
     arrays = [checks.array("samples", sample) for sample in samples]
     level = checks.number("level", level, above=0, at_most=0.999)
@@ -58,17 +63,17 @@ def bootstrap(
         raise ValueError(f"samples must hold at least 2 seeds; got {sorted(sizes)}")
     if paired and len(sizes) > 1:
         raise ValueError(f"samples must be equally long to be resampled together; got {sorted(sizes)}")
-    if paired:
-        indices: tuple = (np.arange(len(arrays[0])),)
-    else:
-        indices = tuple(np.arange(len(a)) for a in arrays)
+    drawn = arrays[:1] if paired else arrays  # each with indices of its own
+    groups = None if clusters is None else _groups(drawn, clusters)
 
     def resampled(*chosen: np.ndarray) -> float:
+        if groups is not None:
+            chosen = tuple(np.concatenate([g[k] for k in c]) for g, c in zip(groups, chosen, strict=True))
         rows = chosen * len(arrays) if paired else chosen
         return float(statistic(*[a[i] for a, i in zip(arrays, rows, strict=True)]))
 
     result = stats.bootstrap(
-        indices,
+        tuple(np.arange(len(part)) for part in (drawn if groups is None else groups)),
         resampled,
         vectorized=False,
         n_resamples=n_resamples,
@@ -78,6 +83,24 @@ def bootstrap(
     )
     low, high = result.confidence_interval
     return Interval(float(statistic(*arrays)), float(low), float(high))
+
+
+def _groups(samples: list[np.ndarray], clusters: Sequence[Any]) -> list[list[np.ndarray]]:
+    """Indices of the members of every cluster, for each sample."""
+    if len(clusters) != len(samples):
+        raise ValueError(
+            f"clusters must hold one array of labels for each of {len(samples)}; got {len(clusters)}"
+        )
+    groups = []
+    for sample, given in zip(samples, clusters, strict=True):
+        labels = np.asarray(given)
+        if labels.shape != (len(sample),):
+            raise ValueError(f"clusters must label all {len(sample)} seeds; got shape {labels.shape}")
+        members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        if len(members) < 2:
+            raise ValueError("clusters must be 2 or more; got 1")
+        groups.append(members)
+    return groups
 
 
 def share(successes: int, n: int, *, level: float = 0.95) -> Interval:

@@ -7,10 +7,10 @@ a rotated hidden layer, a hidden layer without ReLU) in place of the trained mod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Integer, Real
 from torch import Tensor
 
 from . import checks, evidence, measures
@@ -19,18 +19,46 @@ from .evidence import Interval
 Tests = dict[str, bool]
 
 
-def contrast(sparse: Any, dense: Any) -> Interval:
-    """Mean of the sparse models' values less that of the dense models', with a bootstrap interval."""
-    return evidence.bootstrap(sparse, dense, statistic=lambda a, b: a.mean() - b.mean(), paired=False)
+class Layers(NamedTuple):
+    """Something measured of every layer of a sample, and which layers saw the same inputs.
+
+    Layers of one stream of inputs are not independent: every interval below is over streams.
+    """
+
+    value: Real[np.ndarray, " n_layers"] | Bool[np.ndarray, " n_layers"]
+    stream: Integer[np.ndarray, " n_layers"]
+
+
+def contrast(sparse: Layers, dense: Layers) -> Interval:
+    """Mean of the sparse layers' values less that of the dense layers', with a bootstrap interval."""
+    return evidence.bootstrap(
+        sparse.value,
+        dense.value,
+        statistic=lambda a, b: a.mean() - b.mean(),
+        paired=False,
+        clusters=(sparse.stream, dense.stream),
+    )
+
+
+def rate(layers: Layers) -> Interval:
+    """Share of layers of which something is true.
+
+    The interval is the wider of two: the bootstrap's over streams, which knows that layers of one stream
+    are alike, and Wilson's, which knows that none in fifty is not yet never.
+    """
+    values = checks.array("value", layers.value, ndim=1)
+    wilson = evidence.share(int(values.sum()), len(values))
+    streams = evidence.bootstrap(values, clusters=[layers.stream])
+    return Interval(wilson.estimate, min(wilson.low, streams.low), max(wilson.high, streams.high))
 
 
 def polysemantic_neurons_form(
-    sparse: Float[np.ndarray, " n_sparse"],
-    dense: Float[np.ndarray, " n_dense"],
+    sparse: Layers,
+    dense: Layers,
     *,
-    relative_loss: Float[np.ndarray, " n_sparse"],
-    nulls: Mapping[str, tuple[Any, Any]],
-    replications: Mapping[str, tuple[Any, Any]] | None = None,
+    relative_loss: Layers,
+    nulls: Mapping[str, tuple[Layers, Layers]],
+    replications: Mapping[str, tuple[Layers, Layers]] | None = None,
 ) -> tuple[Interval, Tests]:
     """Claim 1. How much more of a layer is polysemantic when features are sparse, and the named tests.
 
@@ -39,14 +67,14 @@ def polysemantic_neurons_form(
     must gain by sharing: relative_loss is loss over the best loss without superposition. Replications
     are other thresholds, seed ranges or tasks, which must each exceed one half as well.
 
-    Shapes: sparse, dense: polysemantic fractions of models; nulls and replications: (sparse, dense) by name.
-    Raises: ValueError for samples of fewer than 2 models.
+    Values: polysemantic fractions of layers; nulls and replications: (sparse, dense) by name.
+    Raises: ValueError for samples of fewer than 2 streams.
     """
     found = contrast(sparse, dense)
     tests = {"the polysemantic share grows by more than one half as features become sparse": found.low > 0.5}
     for name, (a, b) in nulls.items():
         tests[f"{name}: the share grows by less"] = contrast(a, b).high < found.low
-    gain = evidence.bootstrap(relative_loss, statistic=np.median)
+    gain = evidence.bootstrap(relative_loss.value, statistic=np.median, clusters=[relative_loss.stream])
     tests["the sparse models do better than any layer without superposition"] = gain.high < 1
     for name, (a, b) in (replications or {}).items():
         tests[f"{name}: the same"] = contrast(a, b).low > 0.5
@@ -54,34 +82,29 @@ def polysemantic_neurons_form(
 
 
 def both_kinds_in_one_layer(
-    mixed: Bool[np.ndarray, " n_models"],
+    mixed: Layers,
     *,
-    nulls: Mapping[str, Any],
-    dense: Bool[np.ndarray, " n_dense"],
-    replications: Mapping[str, Any] | None = None,
+    nulls: Mapping[str, Layers],
+    dense: Layers,
+    replications: Mapping[str, Layers] | None = None,
 ) -> tuple[Interval, Tests]:
-    """Claim 2. Share of layers that hold clean and shared neurons, with its Wilson interval, and the tests.
+    """Claim 2. Share of layers that hold clean and shared neurons, with its interval, and the tests.
 
     The share must be more than one half, and more than in every null; and it must vanish (below a tenth)
     where features are dense and the paper has every neuron clean. Replications must exceed one half.
 
-    Shapes: one bool for every model: whether its layer is mixed.
-    Raises: ValueError for an empty sample.
+    Values: one bool for every layer: whether it is mixed.
+    Raises: ValueError for samples of fewer than 2 streams.
     """
-    found = _rate(mixed)
+    found = rate(mixed)
     # part of the claim, not a side condition: the nulls show what the rule gives for nothing
-    beaten = all(_rate(null).high < found.low for null in nulls.values())
+    beaten = all(rate(null).high < found.low for null in nulls.values())
     first = "more than half of the layers hold clean and shared neurons, and more than in any null"
     tests = {first: found.low > 0.5 and beaten}
-    tests["hardly any does where features are dense"] = _rate(dense).high < 0.1
+    tests["hardly any does where features are dense"] = rate(dense).high < 0.1
     for name, sample in (replications or {}).items():
-        tests[f"{name}: the same"] = _rate(sample).low > 0.5
+        tests[f"{name}: the same"] = rate(sample).low > 0.5
     return found, tests
-
-
-def _rate(mixed: Any) -> Interval:
-    values = checks.array("mixed", mixed, ndim=1)
-    return evidence.share(int(values.sum()), len(values))
 
 
 def clean_and_shared(

@@ -5,6 +5,9 @@ module's steps and frames a second in Chromium. The network is blocked: a page i
 `Lab()` displays where no kernel runs.
 """
 
+# ruff: noqa: E501
+# long lines are JavaScript
+
 import contextlib
 import json
 import os
@@ -47,7 +50,9 @@ SETTINGS: list[dict[str, Any]] = [
 def case(number: int, setting: dict[str, Any]) -> dict[str, Any]:
     """One model with rounded weights, twelve inputs (one of them empty), and all that toylib says of them."""
     n, m, task = setting["n"], setting["m"], setting["task"]
-    features = SparseFeatures(n, setting["density"], setting["decay"] ** np.arange(n), signed=task == "absolute")
+    features = SparseFeatures(
+        n, setting["density"], setting["decay"] ** np.arange(n), signed=task == "absolute"
+    )
     model = MODELS[task](n, m, seeds=number).double()
     random = torch.Generator().manual_seed(number)
     for name, parameter in model.named_parameters():
@@ -195,7 +200,9 @@ def lab_value(page: Page, expression: str, k: int = 0) -> Any:
 MODULE = "const L = await import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})));"
 
 ON_CASE = (
-    "async ([source, {setting: s, weights, x}]) => {" + MODULE + """
+    "async ([source, {setting: s, weights, x}]) => {"
+    + MODULE
+    + """
   const {n, m} = s, model = L.makeModel(s);
   weights.W_in.forEach((row, j) => row.forEach((w, i) => { model.W_in[i * m + j] = w; }));
   weights.W_out?.forEach((row, i) => row.forEach((w, j) => { model.W_out[i * m + j] = w; }));
@@ -236,7 +243,9 @@ def test_loss_gradients_and_measures_are_those_of_toylib(visit: Any, number: int
 
 
 DRAWN = (
-    "async ([source, state]) => {" + MODULE + """
+    "async ([source, state]) => {"
+    + MODULE
+    + """
   const features = L.makeFeatures(L.complete(state)), batch = L.makeBatch(40000, features.n);
   L.draw(features, new L.Random(7, 1), batch);
   const x = Array.from({length: features.n}, () => ({active: 0, sum: 0, square: 0})), together = [0, 0];
@@ -259,7 +268,9 @@ DRAWN = (
 
 @pytest.mark.parametrize("sets", LIMITS["sets"])
 @pytest.mark.parametrize("preset", ["pentagon", "absolute-shared"])
-def test_inputs_have_the_density_the_values_and_the_sets_asked_for(visit: Any, sets: str, preset: str) -> None:
+def test_inputs_have_the_density_the_values_and_the_sets_asked_for(
+    visit: Any, sets: str, preset: str
+) -> None:
     state = dict(preset=preset, sparsity=0.7, sets=sets, n=6)
     got = visit(Lab(speed="slow")).evaluate(DRAWN, [SOURCE, state])
     kind, size = ("none", 1) if sets == "none" else (sets.split("-")[0], int(sets.split("-")[1]))
@@ -282,7 +293,9 @@ def test_inputs_have_the_density_the_values_and_the_sets_asked_for(visit: Any, s
 # --- trained in the page, and by toylib --------------------------------------------------------------------
 
 TRAINED = (
-    "async ([source, states]) => {" + MODULE + """
+    "async ([source, states]) => {"
+    + MODULE
+    + """
   return states.map(state => {
     const seen = L.measure(L.train(state));
     return [seen.nRepresented, seen.counts[1], seen.counts[2]];
@@ -386,7 +399,20 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
     for _ in range(25):
         page.keyboard.press("Tab")
         reached.append(focused(page))
-    wanted = ["preset", "run", "step", "reset", "search", "link", "sparsity", "decay", "n", "m", "turn", "tilt"]
+    wanted = [
+        "preset",
+        "run",
+        "step",
+        "reset",
+        "search",
+        "link",
+        "sparsity",
+        "decay",
+        "n",
+        "m",
+        "turn",
+        "tilt",
+    ]
     wanted += ["task", "sets", "seed", "next", "steps", "speed"]
     assert [name for name in wanted if name not in reached] == []
     assert [name for name in reached if name in wanted][: len(wanted)] == wanted  # in reading order
@@ -451,7 +477,9 @@ def test_best_of_twenty_starts_keeps_the_lowest_loss(visit: Any) -> None:
     page = visit(Lab(preset="pentagon", sparsity=0.8, speed="fast", steps=500))
     finished(page)
     page.locator("#search").click()
-    page.wait_for_function("/^Of 20 starts: /.test(document.querySelector('.toylib-lab').lab.part.status.textContent)")
+    page.wait_for_function(
+        "/^Of 20 starts: /.test(document.querySelector('.toylib-lab').lab.part.status.textContent)"
+    )
     said = page.locator("#status").inner_text()
     counted = [int(number) for number in re.findall(r" in (\d+)[,.]", said.split("Seed")[0])]
     assert sum(counted) == 20
@@ -487,7 +515,9 @@ def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) 
     other.wait_for_function("document.querySelector('.toylib-lab').lab.state.sparsity === 0")
 
 
-@pytest.mark.parametrize("wrong", ["n=9999", "n=abc,m=", "preset=none,task=shout", "%E0%A4%A", "constructor=1", "__proto__=1"])
+@pytest.mark.parametrize(
+    "wrong", ["n=9999", "n=abc,m=", "preset=none,task=shout", "%E0%A4%A", "constructor=1", "__proto__=1"]
+)
 def test_an_address_that_makes_no_sense_does_no_harm(visit: Any, wrong: str) -> None:
     page = visit(Lab(preset="pentagon", speed="fast", steps=500), address=f"{HOME}#lab-1:{wrong}")
     finished(page)
@@ -517,7 +547,10 @@ def test_reduced_motion_draws_the_end_and_not_the_way(visit: Any) -> None:
     for motion in ("reduce", "no-preference"):
         page = visit(Lab(preset="pentagon", steps=500), reduced_motion=motion)
         finished(page)
-        lab_value(page, "{ const draw = lab.draw.bind(lab); lab.count = 0; lab.draw = () => { lab.count++; draw(); }; }")
+        lab_value(
+            page,
+            "{ const draw = lab.draw.bind(lab); lab.count = 0; lab.draw = () => { lab.count++; draw(); }; }",
+        )
         page.locator("#reset").click()
         page.locator("#run").click()
         finished(page)
@@ -540,7 +573,7 @@ lab => {
     return "rgb(255, 255, 255)";
   };
   const worst = [];
-  for (const node of lab.root.querySelectorAll("p, label, dt, dd, button, select, output, figcaption, summary, .tick, input")) {
+  for (const node of lab.root.querySelectorAll("p, label, dt, dd, button, select, output, figcaption, summary, .tick, input[type=number]")) {
     if (!node.checkVisibility()) continue;
     const style = getComputedStyle(node);
     const [a, b] = [light(node.namespaceURI.endsWith("svg") ? style.fill : style.color), light(behind(node))].sort((x, y) => y - x);
@@ -565,10 +598,19 @@ def test_lab_follows_the_theme_of_each_host(visit: Any) -> None:
     finished(page)
     assert lab_value(page, "lab.dark") is False
     signals = [
-        ("document.documentElement.dataset.theme = 'dark'", "document.documentElement.dataset.theme = 'auto'"),
-        ("document.documentElement.setAttribute('theme', 'dark')", "document.documentElement.removeAttribute('theme')"),
+        (
+            "document.documentElement.dataset.theme = 'dark'",
+            "document.documentElement.dataset.theme = 'auto'",
+        ),
+        (
+            "document.documentElement.setAttribute('theme', 'dark')",
+            "document.documentElement.removeAttribute('theme')",
+        ),
         ("document.body.dataset.jpThemeLight = 'false'", "document.body.dataset.jpThemeLight = 'true'"),
-        ("document.body.className = 'vscode-dark'; delete document.body.dataset.jpThemeLight", "document.body.className = 'vscode-light'"),
+        (
+            "document.body.className = 'vscode-dark'; delete document.body.dataset.jpThemeLight",
+            "document.body.className = 'vscode-light'",
+        ),
     ]
     for dark, light in signals:
         page.evaluate(dark)
@@ -579,7 +621,12 @@ def test_lab_follows_the_theme_of_each_host(visit: Any) -> None:
 
 @pytest.mark.parametrize("preset", ["pentagon", "solid", "absolute-shared"])
 def test_lab_fits_a_phone_and_works_by_touch(visit: Any, preset: str) -> None:
-    page = visit(Lab(preset=preset, speed="fast", steps=500), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page = visit(
+        Lab(preset=preset, speed="fast", steps=500),
+        viewport={"width": 360, "height": 740},
+        has_touch=True,
+        is_mobile=True,
+    )
     finished(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     small = lab_value(
@@ -590,6 +637,7 @@ def test_lab_fits_a_phone_and_works_by_touch(visit: Any, preset: str) -> None:
     assert small == []
     page.locator("#step").tap()
     assert lab_value(page, "lab.trainer.done") == 1
+    page.locator("#sparsity").scroll_into_view_if_needed()
     box = page.locator("#sparsity").bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert 0.6 < lab_value(page, "lab.state.sparsity") < 0.8
@@ -655,7 +703,9 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: 
 
 
 FAKE_MODEL = (
-    "async ([source, state]) => {" + MODULE + """
+    "async ([source, state]) => {"
+    + MODULE
+    + """
   const listeners = {}, saved = [];
   const model = {
     get: name => ({state})[name], set: (name, value) => { state = value; }, save_changes: () => saved.push(state),
@@ -714,7 +764,9 @@ def test_controls_redraw_and_leave_a_picture_where_no_kernel_runs() -> None:
 # --- commands ----------------------------------------------------------------------------------------------
 
 SPEED = (
-    "async ([source, state]) => {" + MODULE + """
+    "async ([source, state]) => {"
+    + MODULE
+    + """
   const trainer = new L.Trainer(L.complete({...state, steps: 10000}));
   for (let k = 0; k < 1000; k++) trainer.step();
   const began = performance.now();
@@ -749,7 +801,9 @@ def bench() -> None:
         ):
             for sparsity in (0, 0.9):
                 speed = page.evaluate(SPEED, [SOURCE, {**state, "sparsity": sparsity}])
-                print(f"{state['task']:9} n={state['n']} m={state['m']} sparsity {sparsity}: {speed:,.0f} steps a second")
+                print(
+                    f"{state['task']:9} n={state['n']} m={state['m']} sparsity {sparsity}: {speed:,.0f} steps a second"
+                )
         for preset in ("pentagon", "solid", "absolute-shared"):
             page.set_content(document(Lab(preset=preset, speed="fast", steps=10000)))
             page.wait_for_function("document.querySelector('.toylib-lab')?.lab")

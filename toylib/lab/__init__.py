@@ -81,7 +81,8 @@ class Lab(anywidget.AnyWidget):
         """The lab for a page without a kernel: a place for it, and the module, which fills it."""
         settings = html.escape(json.dumps(self.state, sort_keys=True))
         return (
-            f'{TWIN_STYLE}<div class="toylib-live toylib-lab" data-state="{settings}"><p>{FALLBACK}</p></div>\n'
+            f'{TWIN_STYLE}<div class="toylib-live toylib-lab" data-state="{settings}">'
+            f"<p>{FALLBACK}</p></div>\n"
             f'<script type="module">\n{SOURCE}\nmountAll();\n</script>'
         )
 
@@ -89,3 +90,47 @@ class Lab(anywidget.AnyWidget):
         bundle: Any = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "text/plain": repr(self), "text/html": self.html()}, metadata
+
+
+def retrain(draw: Callable[..., Any], *, alt: str, **controls: Any) -> Any:
+    """Controls that call `draw(**values)` again where a kernel runs; everywhere else, the picture it drew.
+
+    draw returns a matplotlib figure. controls are ipywidgets by the name of draw's argument; alt says what
+    the first picture shows.
+
+    Raises: ValueError for an alt text of fewer than three words or no controls.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..notebook import Display
+
+    if len(alt.split()) < 3:
+        raise ValueError(f"alt must say in words what the picture shows; got {alt!r}")
+    if not controls:
+        raise ValueError("controls must be one or more ipywidgets; got none")
+
+    def picture() -> bytes:
+        figure = draw(**{name: control.value for name, control in controls.items()})
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=160)
+        plt.close(figure)  # else the notebook would show it a second time
+        return file.getvalue()
+
+    shown = ipywidgets.Image(value=picture(), format="png", layout=ipywidgets.Layout(max_width="100%"))
+
+    def redraw(change: object) -> None:
+        shown.value = picture()
+
+    for control in controls.values():
+        control.observe(redraw, names="value")
+    box = ipywidgets.VBox([*controls.values(), shown])
+    image = base64.b64encode(shown.value).decode()
+    twin = (
+        f'{TWIN_STYLE}<div class="toylib-live"><img alt="{html.escape(alt)}" '
+        f'style="max-width:100%;height:auto" src="data:image/png;base64,{image}"></div>'
+    )
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    text = f"a figure with controls: {', '.join(controls)}"
+    display = Display(text, **{"text/html": twin, WIDGET: view})
+    display.box = box  # type: ignore[attr-defined]  # so that the widgets live as long as their output
+    return display

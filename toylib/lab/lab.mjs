@@ -47,7 +47,7 @@ export const PRESETS = {
   },
   "together": {
     "title": "Features that come together",
-    "watch": "Three pairs; the members of a pair are always active together. Two pairs stand at nearly right angles; there is no room for the third, which collapses into one direction.",
+    "watch": "Three pairs; the members of a pair are always active together. The members of two pairs stand side by side, well apart; there is no room for the third pair, which collapses into one direction.",
     "state": {"task": "output", "n": 6, "m": 2, "sparsity": 0.9, "decay": 1, "sets": "together-2", "seed": 1}
   },
   "apart": {
@@ -503,7 +503,7 @@ export function arrangement(model, represented) {
   if (k < 2) return "";
   if (upright === all.length) return k === 2 ? "at right angles" : "all at right angles";
   if (2 * opposite === k && opposite + upright === all.length)
-    return ["", "an antipodal pair", "two antipodal pairs at right angles", "an octahedron: three antipodal pairs"][k / 2] ?? "";
+    return ["", "an antipodal pair", "two antipodal pairs at right angles", "an octahedron"][k / 2] ?? "";
   if (m === 2 && k >= 3) {
     const angle = vectors.map(v => Math.atan2(v[1], v[0])).sort((a, b) => a - b);
     const gaps = angle.map((a, i) => (i ? a - angle[i - 1] : a - angle[k - 1] + 2 * Math.PI));
@@ -546,7 +546,11 @@ function summary(trainer, seen) {
 export function readAddress(hash, name) {
   const own = hash.replace(/^#/, "").split(";").find(part => part.startsWith(`${name}:`));
   if (!own) return null;
-  return Object.fromEntries(own.slice(name.length + 1).split(",").filter(Boolean).map(pair => pair.split("=").map(decodeURIComponent)));
+  try {
+    return Object.fromEntries(own.slice(name.length + 1).split(",").filter(Boolean).map(pair => pair.split("=").map(decodeURIComponent)));
+  } catch {
+    return null; // not what a lab has written
+  }
 }
 
 /** What differs from the preset, and the preset. */
@@ -758,7 +762,7 @@ const SPARSITIES = [...Array.from({length: 19}, (_, k) => (5 * k) / 100), ...Arr
 const nearest = (values, wanted) => values.reduce((best, value, k) => (Math.abs(value - wanted) < Math.abs(values[best] - wanted) ? k : best), 0);
 const TASKS = {output: "Directions: ReLU output", copy: "Neurons: third model, copy", absolute: "Neurons: absolute value"};
 const SETS = {none: "independent", "together-2": "together, in twos", "together-3": "together, in threes", "apart-2": "one at a time, of two", "apart-3": "one at a time, of three"};
-const SPEEDS = {slow: ["slow: 20 steps a second", 20], medium: ["medium: 400 a second", 400], fast: ["as fast as it goes", Infinity]};
+const SPEEDS = {slow: ["slow: 20 steps a second", 20], medium: ["medium: 400 a second", 400], fast: ["as fast as it goes", 1e6]};
 const LENGTHS = [500, 1000, 2000, 4000, 10000];
 const STARTS = 20, FRAME_BUDGET = 9; // starts of a search; milliseconds of training between two pictures
 
@@ -791,7 +795,7 @@ button.main:hover { filter: brightness(1.08); color: var(--on-accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 6px; }
 .watch { margin: 10px 0; color: var(--soft); }
 .stage { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; }
-.stage > figure { display: grid; align-content: space-between; } .stage > *, .controls { background: var(--panel); border-radius: 10px; padding: 10px 12px; min-width: 0; }
+.stage > figure { display: grid; grid-template-rows: auto 1fr; align-items: center; } .stage > *, .controls { background: var(--panel); border-radius: 10px; padding: 10px 12px; min-width: 0; }
 .side { display: grid; gap: 10px; align-content: start; }
 figcaption { font-size: 13px; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; }
@@ -972,7 +976,7 @@ class Lab {
         this.trainer.step();
         this.owed--;
       }
-      this.owed = Math.min(this.owed, 50);
+      this.owed = Math.min(this.owed, 50); // a slow frame is not made up for
       if (this.trainer.finished) return this.pause();
     }
     if (!this.running) return;
@@ -1143,7 +1147,7 @@ class Lab {
     drawLoss(part.loss, trainer, seen);
     const [dead, mono, poly] = seen.counts, ratio = seen.reference > 0 && seen.loss !== null ? short(seen.loss / seen.reference) : null;
     const entries = [["features represented", `${seen.nRepresented} of ${trainer.model.n}`]];
-    entries.push(ratio ? ["loss / no superposition", ratio] : ["loss", seen.loss === null ? "–" : short(seen.loss)]);
+    entries.push(ratio ? ["relative loss", ratio] : ["loss", seen.loss === null ? "–" : short(seen.loss)]);
     if (trainer.model.task === "output") {
       entries.push(["arrangement", arrangement(trainer.model, seen.represented) || "no regular shape", "wide"]);
     } else {

@@ -40,7 +40,8 @@ def test_the_kept_models_come_lowest_loss_first_and_carry_their_own_seeds():
     assert len(found.loss) == 2
     at = found.model.seeds - 100
     np.testing.assert_array_equal(found.loss_by_round[-1][at], found.loss)
-    np.testing.assert_allclose(evaluate(found.model, FEATURES, n_samples=512), found.loss)
+    # two models are evaluated in another layout than twenty: the same to rounding
+    np.testing.assert_allclose(evaluate(found.model, FEATURES, n_samples=512), found.loss, rtol=1e-5)
 
 
 def test_a_search_can_be_repeated():

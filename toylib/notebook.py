@@ -11,13 +11,15 @@ When one of them has changed since, the chapter is stale.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import html
+import io
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,51 @@ def scoreboard(folder: str | Path = ".") -> Display:
             SCOREBOARD: {"digest": _digest(json.dumps(claims, sort_keys=True))},
         },
     )
+
+
+def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
+    """A card for each claim: a figure of its chapter, its statement and verdict, linked to the chapter.
+
+    figures: a claim's id -> the name (`mystnb.figure.name`) of a figure that its chapter has drawn.
+    Raises: ValueError if no chapter records the claim, or its chapter has no such figure.
+    """
+    claims = {claim["id"]: claim for claim in records(chapters(folder))}
+    cards = []
+    for name, figure in figures.items():
+        if name not in claims:
+            raise ValueError(f"figures must name recorded claims, {', '.join(claims)}; got {name!r}")
+        claim = claims[name]
+        png, alt = _drawn(Path(folder) / f"{claim['chapter']}.ipynb", figure)
+        cards.append(
+            f'<a href="{claim["chapter"]}.html" style="display:flex;flex-direction:column;gap:0.4em">'
+            f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}" style="width:100%;'
+            f'aspect-ratio:8/5;object-fit:contain;background:#fff;border-radius:0.4em">'
+            f"<span>{html.escape(claim['statement'])}</span>"
+            f'<span><span style="{VERDICT_COLOURS[claim["verdict"]]};padding:0.1em 0.5em;'
+            f'border-radius:0.3em">{claim["verdict"]}</span></span></a>'
+        )
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(12rem,1fr));gap:1.2em"
+    return Display(
+        "\n".join(f"{name}: {figure}" for name, figure in figures.items()),
+        **{"text/html": f'<div style="{grid}">{"".join(cards)}</div>'},
+    )
+
+
+def _drawn(path: Path, figure: str) -> tuple[str, str]:
+    """A chapter's figure, made small (PNG in base 64), and its alternative text."""
+    from PIL import Image
+
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        settings = cell["metadata"].get("mystnb", {})
+        for output in cell.get("outputs", []):
+            png = output.get("data", {}).get("image/png")
+            if png and settings.get("figure", {}).get("name") == figure:
+                image = Image.open(io.BytesIO(base64.b64decode("".join(png)))).convert("RGB")
+                image.thumbnail((480, 300))
+                small = io.BytesIO()
+                image.quantize(64).save(small, "PNG", optimize=True)
+                return base64.b64encode(small.getvalue()).decode(), settings["image"]["alt"]
+    raise ValueError(f"{path} must have drawn a figure named {figure!r}")
 
 
 def _estimate(claim: dict[str, Any]) -> str:

@@ -305,10 +305,10 @@ TRAINED = (
 
 
 def in_toylib(task: str, n: int, m: int, sparsity: float, decay: float, steps: int) -> np.ndarray:
-    """(40, 3): represented features, monosemantic and polysemantic neurons of 40 models, a stream each."""
+    """(20, 3): represented features, monosemantic and polysemantic neurons of 20 models, a stream each."""
     p = 1 - sparsity
     features = SparseFeatures(n, p, decay ** np.arange(n), signed=task == "absolute")
-    seeds = 64 * np.arange(40)
+    seeds = 64 * np.arange(20)
     how: dict[str, Any] = {
         "output": dict(lr=0.02, batch_size=256),
         "copy": dict(lr=0.03, batch_size=128),

@@ -1,24 +1,31 @@
 """Speed beside the authors' training loop, in one run, the two interleaved: `make bench`.
 
-Writes a list of {name, baseline_s, ours_s, ratio, baseline_loss, ours_loss}. Without --full the authors'
-two larger configurations are timed step by step only: run to the end, they take most of an hour.
+Writes a list of {name, baseline_s, ours_s, ratio, baseline_loss, ours_loss}; --page adds the curves, the
+memory and the machine for the book's page. Without --full the authors' two larger configurations are timed
+by the step, and only we run to the end: their whole runs take most of an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from statistics import median
 
+import numba
 import numpy as np
 import torch
 
-from toylib.features import SparseFeatures
+from toylib.features import TRAINING, SparseFeatures, draw, new_stream
 from toylib.models import ReLUHiddenModel, ReLUOutputModel, ToyModel
-from toylib.training import evaluate, train
+from toylib.starts import search
+from toylib.training import evaluate, n_workers, train
 
 AUTHORS_STEPS, AUTHORS_BATCH = 10_000, 1024
 CONFIGURATIONS = {  # model, n_features, n_hidden, densities of the instances, importance; then our schedule
@@ -28,11 +35,11 @@ CONFIGURATIONS = {  # model, n_features, n_hidden, densities of the instances, i
     ),
     "n=100 m=20, 20 instances": (
         (ReLUOutputModel, 100, 20, 20 ** -np.linspace(0, 1, 20), 100 ** -np.linspace(0, 1, 100)),
-        dict(n_steps=1500, batch_size=256, lr=0.02),
+        dict(n_steps=3000, batch_size=256, lr=0.01),
     ),
     "n=200 m=20, 20 instances": (
         (ReLUOutputModel, 200, 20, 20 ** -np.linspace(0, 1, 20), np.ones(200)),
-        dict(n_steps=1500, batch_size=256, lr=0.02),
+        dict(n_steps=3000, batch_size=256, lr=0.01),
     ),
 }
 
@@ -77,29 +84,40 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def row(name: str, baseline: float, ours: float, losses: tuple[float | None, float | None]) -> dict:
-    """One line of the table; the losses are summed over instances."""
+    """One line of the table; the losses are summed over instances, None where not known."""
     entry = {"name": name, "baseline_s": baseline, "ours_s": ours, "ratio": baseline / ours}
     entry |= {"baseline_loss": losses[0], "ours_loss": losses[1]}
-    shown = "" if losses[0] is None else f"   loss {losses[0]:.4g} against {losses[1]:.4g}"
-    print(f"{name:44} {baseline:9.4g} s {ours:9.4g} s   ratio {entry['ratio']:7.1f}{shown}", flush=True)
+    shown = "" if losses[1] is None else f"   loss {losses[0] or float('nan'):.4g} against {losses[1]:.4g}"
+    print(f"{name:62} {baseline:9.4g} s {ours:9.4g} s   ratio {entry['ratio']:7.1f}{shown}", flush=True)
     return entry
 
 
-def to_equal_loss(name: str, repeats: int) -> dict:
-    """Their whole run against ours: wall time, and held-out loss on the same inputs."""
+def to_equal_loss(name: str, repeats: int, full: bool) -> dict:
+    """Their whole run against ours: wall time, and held-out loss on the same inputs.
+
+    Not full: their time is 10,000 times the median of five steps, taken before and after our run, and
+    their loss is not known.
+    """
     (model_class, n_features, n_hidden, density, importance), schedule = CONFIGURATIONS[name]
     features = SparseFeatures(n_features, density, importance)
+    train(model_class(n_features, n_hidden, seeds=range(len(density))), features, n_steps=2, progress=False)
     theirs, ours, losses = [], [], []
     for repeat in range(repeats):
         torch.manual_seed(repeat)
         loop = AuthorsLoop(model_class, n_features, n_hidden, density, importance)
-        theirs.append(seconds(lambda loop=loop: [loop.step() for _ in range(AUTHORS_STEPS)]))
+        if full:
+            theirs.append(seconds(lambda loop=loop: [loop.step() for _ in range(AUTHORS_STEPS)]))
+        else:
+            theirs += [seconds(loop.step) * AUTHORS_STEPS for _ in range(3)]
         seeds = range(repeat * len(density), (repeat + 1) * len(density))
         model = model_class(n_features, n_hidden, seeds=seeds)
         ours.append(seconds(lambda model=model: train(model, features, progress=False, **schedule)))
+        if not full:
+            theirs += [seconds(loop.step) * AUTHORS_STEPS for _ in range(2)]
         losses.append([evaluate(m, features, n_samples=50_000).sum() for m in (loop.trained(), model)])
-    mean = np.mean(losses, axis=0)
-    return row(f"to equal loss: {name}", median(theirs), median(ours), (float(mean[0]), float(mean[1])))
+    mean = np.mean(losses, axis=0).tolist()
+    label = f"to equal loss: {name}" + ("" if full else " (theirs by the step)")
+    return row(label, median(theirs), median(ours), (mean[0] if full else None, mean[1]))
 
 
 def per_sample(name: str, model_class: type[ToyModel], n_features: int, n_hidden: int, n_models: int) -> dict:
@@ -132,35 +150,195 @@ def thousand_starts() -> dict:
     return row("1000 third models, n=10 m=5 (theirs by the step)", theirs, run.seconds, (None, None))
 
 
-def linear_in_models() -> float:
-    """Slope of log cost against log number of models, from 64 to 1024 models."""
-    features, counts = SparseFeatures(10, 0.2), [64, 128, 256, 512, 1024]
-    cost = []
-    for n in counts:
-        settings = dict(n_steps=400, batch_size=128, n_evaluation=1, workers=1, progress=False)
-        runs = [train(ReLUHiddenModel(10, 5, seeds=range(n)), features, **settings) for _ in range(3)]
-        cost.append(median(run.seconds for run in runs))
-    return float(np.polyfit(np.log(counts), np.log(cost), 1)[0])
+# --- curves ----------------------------------------------------------------------------------------------
+
+
+def interleaved(actions: list[Callable[[], float]], repeats: int) -> list[float]:
+    """Median of what each action returns, all of them run in turn, again and again."""
+    runs = [[action() for action in actions] for _ in range(repeats)]
+    return np.median(runs, axis=0).tolist()
+
+
+def step_of_ours(model: ToyModel, features: SparseFeatures, n_steps: int, batch_size: int) -> float:
+    """Seconds a step, in one thread."""
+    settings = dict(batch_size=batch_size, n_records=1, n_evaluation=1, workers=1, progress=False)
+    return train(model, features, n_steps=n_steps, **settings).seconds / n_steps
+
+
+def cost_by_models(repeats: int = 5) -> dict:
+    """Third models, n=10 m=5, density 0.2, batch 128: seconds a step, and the slope on log-log axes."""
+    counts, features = [64, 128, 256, 512, 1024], SparseFeatures(10, 0.2)
+
+    def one(n: int) -> float:
+        return step_of_ours(ReLUHiddenModel(10, 5, range(n)), features, 128 * 1024 // n, 128)
+
+    ours = interleaved([lambda n=n: one(n) for n in counts], repeats)
+    slope = float(np.polyfit(np.log(counts), np.log(ours), 1)[0])
+    print(f"cost grows with the number of models to the power {slope:.3f}", flush=True)
+    return {"x": counts, "ours": ours, "slope": slope}
+
+
+def beside_theirs(points: list[tuple[int, int, float]], repeats: int = 3) -> dict:
+    """ReLU output models, 20 of (n_features, n_hidden, density): seconds per model and input."""
+    actions: list[Callable[[], float]] = []
+    for n, m, p in points:
+        loop = AuthorsLoop(ReLUOutputModel, n, m, np.full(20, p), np.ones(n))
+        model, features = ReLUOutputModel(n, m, range(20)), SparseFeatures(n, p)
+        n_steps = max(2, 20_000 // (n * m))
+        actions.append(lambda loop=loop: seconds(loop.step) / (20 * AUTHORS_BATCH))
+        actions.append(
+            lambda model=model, features=features, n_steps=n_steps: (
+                step_of_ours(model, features, n_steps, AUTHORS_BATCH) / (20 * AUTHORS_BATCH)
+            )
+        )
+    for action in actions:
+        action()  # compiles, and warms up
+    both = interleaved(actions, repeats)
+    return {"theirs": both[::2], "ours": both[1::2]}
+
+
+def matrix_peak(size: int = 1024) -> float:
+    """Floating-point operations a second of torch's product of square matrices in float32, one thread."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(8))
+
+
+def share_of_peak() -> list[dict]:
+    """n=400 m=30: operations a second against the matrix peak measured between the runs.
+
+    A model and input cost 6 n m operations in the output layer (forward, and both gradients), and 4 p n m
+    in the input layer, where only active features are touched. Adam and the random numbers count as none.
+    """
+    rows = []
+    for batch_size in (256, 1024):
+        for density in (0.05, 1.0):
+            model, features = ReLUOutputModel(400, 30, range(8)), SparseFeatures(400, density)
+            n_steps = 4096 // batch_size
+            step_of_ours(model, features, 1, batch_size)
+            actions = [
+                matrix_peak,
+                lambda a=(model, features, n_steps, batch_size): step_of_ours(*a),
+                lambda a=(features, batch_size): drawing(*a),
+            ]
+            peak, step, drawn = interleaved(actions, 5)
+            done = (6 + 4 * density) * 400 * 30 * batch_size * 8
+            rows.append(
+                {
+                    "batch_size": batch_size,
+                    "density": density,
+                    "peak": peak,
+                    "operations": done / step,
+                    "share": done / step / peak,
+                    "share_of_time_drawing": drawn / step,
+                }
+            )
+            print(f"n=400 m=30 batch {batch_size} density {density}: {rows[-1]['share']:.2f} of the peak")
+    return rows
+
+
+def drawing(features: SparseFeatures, batch_size: int) -> float:
+    """Seconds to draw one batch."""
+    n = features.n_features
+    room = np.empty(batch_size, np.int32), np.empty((batch_size, n), np.int32), np.empty((batch_size, n), "f")
+    state, cdf = new_stream(0, TRAINING), features.first_active_cdf(0)
+    q = features.unit_probability[0]
+    return min(
+        seconds(lambda: draw(state, q, cdf, *features.units, features.signed, *room)) for _ in range(3)
+    )
+
+
+MEMORY = """
+import resource, sys
+from toylib.features import SparseFeatures
+from toylib.models import ReLUHiddenModel
+from toylib.training import train
+scale = 1 if sys.platform == "darwin" else 1024
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+n = int(sys.argv[1])
+options = dict(batch_size=128, n_evaluation=1024, progress=False)
+train(ReLUHiddenModel(10, 5, range(64)), SparseFeatures(10, 0.2), n_steps=2, **options)
+before = peak()
+train(ReLUHiddenModel(10, 5, range(n)), SparseFeatures(10, 0.2), n_steps=int(sys.argv[2]), **options)
+print(before, peak())
+"""
+
+
+def memory() -> list[dict]:
+    """Peak memory of a process before and after a run, in bytes."""
+    rows = []
+    for n_models, n_steps in [(64, 100), (1024, 100), (8192, 20), (64, 2000)]:
+        command = [sys.executable, "-c", MEMORY, str(n_models), str(n_steps)]
+        before, after = map(int, subprocess.run(command, capture_output=True, check=True).stdout.split())
+        rows.append({"n_models": n_models, "n_steps": n_steps, "before": before, "after": after})
+        print(f"memory: {n_models} models, {n_steps} steps: {(after - before) / 1e6:.0f} MB more", flush=True)
+    return rows
+
+
+DENSITIES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15, 0.12, 0.08, 0.05, 0.02, 0.01)
+
+
+def table() -> dict:
+    """Third models, 1000 starts at each of twelve densities, halved and polished: seconds and lowest loss."""
+    losses: list[float] = []
+
+    def all_of_it() -> None:
+        for p in DENSITIES:
+            rounds = [(200, 500, 0.02), (48, 1500, 0.02), (24, 6000, 0.01)]
+            features = SparseFeatures(10, p, 0.75 ** np.arange(10))
+            found = search(ReLUHiddenModel, features, 5, 1000, rounds, batch_size=128, progress=False)
+            losses.append(float(found.loss[0]))
+
+    taken = seconds(all_of_it)
+    print(f"twelve densities, 1000 starts each, polished: {taken:.0f} s", flush=True)
+    return {"seconds": taken, "density": DENSITIES, "loss": losses}
+
+
+def machine() -> dict:
+    """What the numbers were measured on."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    names = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": n_workers(),
+        "date": date.today().isoformat(),
+        "torch": torch.__version__,
+        "numba": numba.__version__,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, required=True, help="where to write the table")
+    parser.add_argument("--page", type=Path, help="where to write what the book's page draws")
     parser.add_argument("--full", action="store_true", help="the authors' larger configurations to the end")
     options = parser.parse_args()
-    print(f"{'':44} {'authors':>11} {'ours':>11}")
+    print(f"{'':62} {'authors':>11} {'ours':>11}")
     rows = [
         per_sample("third model, n=10 m=5", ReLUHiddenModel, 10, 5, 64),
         per_sample("n=100 m=20", ReLUOutputModel, 100, 20, 64),
         thousand_starts(),
     ]
-    names = list(CONFIGURATIONS)
-    rows += [
-        to_equal_loss(name, 3 if name == names[0] else 1) for name in names[: None if options.full else 1]
-    ]
-    print(f"cost grows with the number of models to the power {linear_in_models():.3f}")
+    small, *large = CONFIGURATIONS
+    rows += [to_equal_loss(small, 1, True)] + [to_equal_loss(name, 1, options.full) for name in large]
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"written to {options.json}")
+    models = cost_by_models()
+    if not options.page:
+        return
+    sizes = [(5, 2), (10, 4), (20, 5), (50, 10), (100, 20), (200, 20), (400, 30)]
+    densities = [1.0, 0.3, 0.1, 0.03, 0.01]
+    page = {
+        "machine": machine(),
+        "rows": rows,
+        "models": models,
+        "sizes": {"x": sizes} | beside_theirs([(n, m, 0.1) for n, m in sizes]),
+        "densities": {"x": densities} | beside_theirs([(100, 20, p) for p in densities]),
+        "peak": share_of_peak(),
+        "memory": memory(),
+        "table": table(),
+    }
+    options.page.write_text(json.dumps(page, indent=1) + "\n")
+    print(f"written to {options.page}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Executing, stamping and reading chapters."""
 
+import base64
+import io
 import json
 import shutil
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 import toylib
 from toylib import notebook
@@ -141,6 +144,46 @@ def test_the_front_page_links_each_claim_to_its_chapter(book):
     shown = notebook.scoreboard(book)
     assert repr(shown) == "claim-9: supported"
     assert 'href="chapter.html"' in shown.data["text/html"]
+
+
+def with_a_figure(book, colour=(200, 0, 0)):
+    """The chapter, as if it had drawn a large figure of one colour."""
+    large = io.BytesIO()
+    Image.new("RGB", (1600, 1000), colour).save(large, "PNG")
+
+    def change(content):
+        cell = content["cells"][2]
+        cell["metadata"]["mystnb"] = {"figure": {"name": "fig-x"}, "image": {"alt": 'a "red" field'}}
+        data = {"image/png": base64.b64encode(large.getvalue()).decode()}
+        cell["outputs"].append({"output_type": "display_data", "data": data, "metadata": {}})
+
+    edit(book / "chapter.ipynb", change)
+
+
+def test_a_card_shows_its_chapters_figure_small_and_says_what_it_shows(book):
+    with_a_figure(book)
+    shown = notebook.gallery({"claim-9": "fig-x"}, book)
+    assert repr(shown) == "claim-9: fig-x"
+    html = shown.data["text/html"]
+    assert 'href="chapter.html"' in html
+    assert ">supported<" in html
+    assert "a &quot;red&quot; field" in html
+    small = Image.open(io.BytesIO(base64.b64decode(html.split("base64,")[1].split('"')[0])))
+    assert small.size == (480, 300)
+    assert small.convert("RGB").getpixel((240, 150)) == pytest.approx((200, 0, 0), abs=4)
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({"claim-8": "fig-x"}, "figures must name recorded claims, claim-9; got 'claim-8'"),
+        ({"claim-9": "fig-y"}, "must have drawn a figure named 'fig-y'"),
+    ],
+)
+def test_a_card_without_claim_or_figure_is_refused(book, figures, message):
+    with_a_figure(book)
+    with pytest.raises(ValueError, match=message):
+        notebook.gallery(figures, book)
 
 
 def test_chapters_follow_the_table_of_contents_and_the_front_page_comes_last(tmp_path):

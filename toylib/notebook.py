@@ -208,10 +208,11 @@ def _module_digests(names: Iterable[str]) -> dict[str, str]:
     digests = {}
     for name in sorted(names):
         path = PACKAGE_FOLDER.joinpath(*name.split(".")[1:])
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        files = [*path.glob("*.mjs"), path / "__init__.py"] if path.is_dir() else [path.with_suffix(".py")]
         # this module draws tables and runs commands: no number depends on it
         if name != __name__:
-            digests[name] = _digest(path.read_bytes()) if path.is_file() else "missing"
+            there = all(file.is_file() for file in files)
+            digests[name] = _digest(b"".join(file.read_bytes() for file in files)) if there else "missing"
     return digests
 
 

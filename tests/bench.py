@@ -165,12 +165,17 @@ def step_of_ours(model: ToyModel, features: SparseFeatures, n_steps: int, batch_
     return train(model, features, n_steps=n_steps, **settings).seconds / n_steps
 
 
-def cost_by_models(repeats: int = 5) -> dict:
-    """Third models, n=10 m=5, density 0.2, batch 128: seconds a step, and the slope on log-log axes."""
+def cost_by_models(repeats: int = 3) -> dict:
+    """Third models, n=10 m=5, density 0.2, batch 128: seconds a step, and the slope on log-log axes.
+
+    Seconds of processor time: other programs on the machine would bend a line of wall times.
+    """
     counts, features = [64, 128, 256, 512, 1024], SparseFeatures(10, 0.2)
 
     def one(n: int) -> float:
-        return step_of_ours(ReLUHiddenModel(10, 5, range(n)), features, 128 * 1024 // n, 128)
+        model, started = ReLUHiddenModel(10, 5, range(n)), time.process_time()
+        step_of_ours(model, features, 600, 128)
+        return (time.process_time() - started) / 600
 
     ours = interleaved([lambda n=n: one(n) for n in counts], repeats)
     slope = float(np.polyfit(np.log(counts), np.log(ours), 1)[0])
@@ -213,7 +218,7 @@ def share_of_peak() -> list[dict]:
     for batch_size in (256, 1024):
         for density in (0.05, 1.0):
             model, features = ReLUOutputModel(400, 30, range(8)), SparseFeatures(400, density)
-            n_steps = 4096 // batch_size
+            n_steps = 16384 // batch_size  # long enough for the set-up not to count
             step_of_ours(model, features, 1, batch_size)
             actions = [
                 matrix_peak,
@@ -249,11 +254,15 @@ def drawing(features: SparseFeatures, batch_size: int) -> float:
 
 MEMORY = """
 import resource, sys
+from pathlib import Path
 from toylib.features import SparseFeatures
 from toylib.models import ReLUHiddenModel
 from toylib.training import train
-scale = 1 if sys.platform == "darwin" else 1024
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+def peak():
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux: ru_maxrss would begin with the peak of the process that started this one
+        return next(int(l.split()[1]) for l in status.read_text().splitlines() if "VmHWM" in l) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 n = int(sys.argv[1])
 options = dict(batch_size=128, n_evaluation=1024, progress=False)
 train(ReLUHiddenModel(10, 5, range(64)), SparseFeatures(10, 0.2), n_steps=2, **options)

@@ -99,9 +99,9 @@ claims: $(READY)  ## the scoreboard as a table; JSON=1 writes _build/claims.json
 	@mkdir -p _build
 	@$(PY) -m toylib.notebook claims $(if $(JSON),--json _build/claims.json)
 
-bench: $(READY)  ## speed beside the authors' training loop, _build/bench.json
+bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 their larger configurations to the end
 	@mkdir -p _build
-	@$(PY) tests/bench.py --json _build/bench.json
+	@$(PY) tests/bench.py --json _build/bench.json --page _build/speed.json $(if $(FULL),--full)
 
 lab: $(READY)  ## JupyterLab on the chapters
 	@cd book && ../.venv/bin/python -m jupyterlab

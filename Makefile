@@ -15,6 +15,7 @@ LOG := _build/log
 
 # toylib sets torch to one thread; the libraries below torch and numpy read this.
 export OMP_NUM_THREADS ?= 1
+export NAME ?=
 export PYTHONUTF8 := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # settings directories where the platform expects them; without it Jupyter prints a deprecation warning
@@ -24,7 +25,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims bench lab serve check site address environment FORCE
+.PHONY: help book test reproduce claims bench lab serve check site address chapter environment FORCE
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -113,6 +114,9 @@ serve: $(READY)  ## the built site on localhost; PORT=8000
 
 address: $(READY)  ## set the repository's address everywhere; URL=https://github.com/OWNER/REPO
 	@$(PY) tests/address.py "$(URL)"
+
+chapter: $(READY)  ## a new chapter that works, from a template; NAME=my-chapter
+	@$(PY) tests/chapter.py "$$NAME"
 
 # --- tests -------------------------------------------------------------------------------------
 

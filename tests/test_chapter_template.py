@@ -1,0 +1,101 @@
+"""`make chapter`: the template is a chapter that works, and names that are none are refused."""
+
+import json
+import re
+
+import chapter
+import pytest
+import yaml
+
+from toylib import evidence, notebook
+
+TOC = """format: jb-book
+root: book/scoreboard
+parts:
+  - caption: Beyond
+    numbered: 1
+    chapters:
+      - file: book/open-questions
+  - caption: Sources
+    chapters:
+      - file: book/references
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_toc.yml").write_text(TOC)
+    return tmp_path
+
+
+def test_a_new_chapter_is_listed_last_in_its_part_and_carries_its_name(tree):
+    path = chapter.create("rare-birds", tree)
+    parts = yaml.safe_load((tree / "_toc.yml").read_text())["parts"]
+    assert [entry["file"] for entry in parts[0]["chapters"]] == ["book/open-questions", "book/rare-birds"]
+    assert [entry["file"] for entry in parts[1]["chapters"]] == ["book/references"]
+    text = path.read_text()
+    assert "fig-rare-birds" in text
+    assert "rare_birds_dense" in text
+    assert not re.search(r"my.chapter", text)
+
+
+@pytest.mark.slow
+def test_the_template_executes_as_it_is_and_records_its_claim(tree, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # a chapter draws inline
+    path = chapter.create("rare-birds", tree)
+    notebook.execute(path)
+    (claim,) = evidence.records([path])
+    assert claim["id"] == "rare-birds"
+    assert claim["verdict"] == "supported"
+    assert notebook.stale(path) == []
+    cells = json.loads(path.read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output["output_type"] in ("stream", "error")]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "Two Words",
+        "a_b",
+        "../x",
+        "/tmp/x",
+        "x.ipynb",
+        "-x",
+        "x-",
+        "a--b",
+        "über",
+        "1st",
+        "a" * 41,
+        "a\n",
+    ],
+)
+def test_a_bad_name_is_refused_and_nothing_is_written(tree, name):
+    with pytest.raises(ValueError, match=re.escape(f"NAME must be {chapter.ALLOWED}")) as caught:
+        chapter.create(name, tree)
+    assert repr(name) in str(caught.value)
+    assert list((tree / "book").iterdir()) == []
+    assert (tree / "_toc.yml").read_text() == TOC
+
+
+@pytest.mark.bad_input
+def test_a_name_that_is_taken_is_refused_and_the_chapter_stays(tree):
+    path = chapter.create("rare-birds", tree)
+    path.write_text("mine")
+    for name in ("rare-birds", "references"):
+        with pytest.raises(ValueError, match=f"got '{name}', which is there already"):
+            chapter.create(name, tree)
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.bad_input
+def test_a_table_of_contents_without_the_part_is_named(tree):
+    (tree / "_toc.yml").write_text("root: book/scoreboard\n")
+    with pytest.raises(ValueError, match=r"_toc.yml must have the part 'Beyond'"):
+        chapter.create("rare-birds", tree)
+    assert list((tree / "book").iterdir()) == []

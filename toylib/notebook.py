@@ -160,14 +160,15 @@ def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
         claim = claims[name]
         png, alt = _drawn(Path(folder) / f"{claim['chapter']}.ipynb", figure)
         cards.append(
-            f'<a href="{claim["chapter"]}.html" style="display:flex;flex-direction:column;gap:0.4em">'
+            f'<a href="{claim["chapter"]}.html" style="display:flex;flex-direction:column;gap:0.4em;'
+            f'color:inherit;text-decoration:none">'
             f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}" style="width:100%;'
             f'aspect-ratio:8/5;object-fit:contain;background:#fff;border-radius:0.4em">'
             f"<span>{html.escape(claim['statement'])}</span>"
             f'<span><span style="{VERDICT_COLOURS[claim["verdict"]]};padding:0.1em 0.5em;'
             f'border-radius:0.3em">{claim["verdict"]}</span></span></a>'
         )
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(12rem,1fr));gap:1.2em"
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr));gap:1.2em"
     return Display(
         "\n".join(f"{name}: {figure}" for name, figure in figures.items()),
         **{"text/html": f'<div style="{grid}">{"".join(cards)}</div>'},

@@ -1,11 +1,42 @@
-"""What the book's site needs beyond jupyter-book's configuration: no thebe, one style sheet more."""
+"""What the book's site needs beyond jupyter-book's configuration: no thebe, one style sheet more, a sitemap,
+a page for addresses that lead nowhere, and the picture that shows when a page is shared."""
 
+import shutil
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 STATIC = Path(__file__).parent / "static"
+PREVIEW = Path(__file__).parent.parent / "book" / "preview.png"
+PREVIEW_ALT = "The front page of the book: its claims, each with its verdict"
+
+# GitHub Pages serves this file at whatever address was wrong, so that it names no file beside it.
+NOT_FOUND = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>Page not found: {title}</title>
+<link rel="icon" href="data:,">
+<style>
+:root {{ color-scheme: light dark; background: #fff; color: #222; }}
+a {{ color: inherit; }}
+@media (prefers-color-scheme: dark) {{ :root {{ background: #121212; color: #e6e6e6; }} }}
+body {{ font: 1.1rem/1.6 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1.5rem; }}
+</style>
+</head>
+<body>
+<main>
+<h1>There is no such page</h1>
+<p>A chapter may have moved. <a href="{home}">The front page of the book</a> leads to all of them.</p>
+</main>
+</body>
+</html>
+"""
 
 
 def without_thebe(app: Sphinx) -> None:
@@ -19,9 +50,57 @@ def without_thebe(app: Sphinx) -> None:
         listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
 
 
+def preview(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
+    """Add to a page's head what a site that links to it shows: address, kind and picture."""
+    if not app.config.html_baseurl:
+        return
+    facts = {
+        "property=og:type": "website",
+        "property=og:url": f"{app.config.html_baseurl}{page}.html",
+        "property=og:image": f"{app.config.html_baseurl}{PREVIEW.name}",
+        "property=og:image:alt": PREVIEW_ALT,
+        "name=twitter:card": "summary_large_image",
+    }
+    for key, value in facts.items():
+        name, _, word = key.partition("=")
+        content = escape(value, {'"': "&quot;"})
+        context["metatags"] = f'{context.get("metatags", "")}\n<meta {name}="{word}" content="{content}" />'
+
+
+def accessible(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Let the keyboard scroll a wide table, and let the list of references not claim to hold list items."""
+    body = context.get("body", "")
+    region = '<div style="overflow-x:auto" tabindex="0" role="group" aria-label="Table">'
+    body = body.replace('<div style="overflow-x:auto">', region)
+    context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+
+
+def whole_site(app: Sphinx, exception: Exception | None) -> None:
+    """Write sitemap.xml, 404.html and the preview's picture once the pages are there."""
+    if exception is not None or app.builder.name != "html":
+        return
+    site, base = Path(app.outdir), app.config.html_baseurl
+    addresses = "".join(
+        f"<url><loc>{escape(base + name)}.html</loc></url>\n" for name in sorted(app.env.found_docs)
+    )
+    (site / "sitemap.xml").write_text(
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{addresses}</urlset>\n',
+        encoding="utf-8",
+    )
+    page = NOT_FOUND.format(title=escape(app.config.project), home=escape(base, {'"': "&quot;"}))
+    (site / "404.html").write_text(page, encoding="utf-8")
+    shutil.copy(PREVIEW, site / PREVIEW.name)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     # once every extension has connected its listeners
     app.connect("builder-inited", without_thebe)
     app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(STATIC)))
+    app.connect("html-page-context", preview, priority=900)
+    app.connect("html-page-context", accessible, priority=900)
+    app.connect("build-finished", whole_site)
     app.add_css_file("book.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import address
+import axe_playwright_python
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
@@ -30,6 +31,18 @@ PAGES = sorted(
 )
 DESKTOP, PHONE = 1440, 360
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# axe-core's verdict on a page. MathJax's own markup, thousands of elements, is left out.
+AXE = Path(axe_playwright_python.__file__ or "").with_name("axe.min.js")
+AUDIT = """
+async only => {
+  const options = {resultTypes: ["violations"], ...(only ? {runOnly: only} : {})};
+  const found = await axe.run({exclude: [["mjx-container"]]}, options);
+  const grave = found.violations.filter(rule => ["serious", "critical"].includes(rule.impact));
+  return grave.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 150)}`));
+}
+"""
+PAGE_WEIGHT = 2_000_000  # bytes, beyond what all pages share
 
 # What a reader would see if MyST or MathJax had left its source in the page.
 UNRENDERED = {
@@ -110,8 +123,9 @@ def attribute(tag: Tag, name: str) -> str:
     return value if isinstance(value, str) else " ".join(value)
 
 
-# index.html only leads on to the front page, which a test of its own follows
-CONTENT = [page for page in PAGES if not is_redirect(page)]
+# index.html only leads on to the front page, which a test of its own follows; 404.html is outside the book
+BARE = "404.html"
+CONTENT = [page for page in PAGES if page != BARE and not is_redirect(page)]
 CHAPTERS = [page for page in CONTENT if (ROOT / page).with_suffix(".ipynb").exists()]
 
 
@@ -272,6 +286,51 @@ def test_the_built_files_open_without_a_server(browser: Browser) -> None:
     assert not console
 
 
+def test_sitemap_lists_every_page_of_the_book() -> None:
+    _, home = address.current()
+    pages = set(re.findall(r"<loc>(.*?)</loc>", (SITE / "sitemap.xml").read_text(encoding="utf-8")))
+    assert pages == {home + page for page in PAGES if page.startswith("book/")}
+
+
+def test_wrong_address_leads_to_the_front_page() -> None:
+    """The page is served at any depth, so every address in it must be a whole one."""
+    _, home = address.current()
+    assert [attribute(link, "href") for link in parsed(BARE).find_all("a")] == [home]
+    assert not parsed(BARE).find_all(["script", "img"])
+
+
+def test_paper_shows_the_text_without_the_site_around_it(browser: Browser, server: str) -> None:
+    page, *_ = watched(browser, server)
+    page.goto(server + CHAPTERS[0])
+    page.emulate_media(media="print")
+    around = ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .prev-next-area, .copybtn"
+    shown = (
+        f"[...document.querySelectorAll('{around}')].filter(e => e.checkVisibility()).map(e => e.className)"
+    )
+    assert page.evaluate(shown) == []
+    assert page.locator("article.bd-article").is_visible()
+    page.context.close()
+
+
+def test_lab_trains_without_a_kernel(browser: Browser, server: str) -> None:
+    page, requests, failed, console = watched(browser, server)
+    page.goto(f"{server}book/lab.html")
+    lab = page.locator(".toylib-lab").first
+    drawn = lab.locator("#view")
+    lab.get_by_role("button", name="Reset").click()
+    start = drawn.inner_html()
+    lab.get_by_role("button", name="Step").click()
+    one_step = drawn.inner_html()
+    lab.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_timeout(1000)
+    trained = drawn.inner_html()
+    page.context.close()
+    assert len({start, one_step, trained}) == 3
+    assert not external(requests, server)
+    assert not failed
+    assert not console
+
+
 # --- each page ---------------------------------------------------------------------------------
 
 
@@ -350,6 +409,40 @@ def test_page_shows_no_markup_source(page: str, visit: Any) -> None:
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_page_does_not_scroll_sideways(page: str, width: int, visit: Any) -> None:
     assert visit(page).overflow[width] == []
+
+
+@every([*CONTENT, BARE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_accessible(page: str, scheme: Any, browser: Browser, server: str) -> None:
+    view, *_ = watched(browser, server, color_scheme=scheme, viewport={"width": DESKTOP, "height": 900})
+    view.goto(server + page)
+    view.evaluate("window.MathJax?.startup?.promise.then(() => null)")
+    view.add_script_tag(path=AXE)
+    # beside colours, the two schemes are the same page
+    problems = view.evaluate(AUDIT, None if scheme == "light" else ["color-contrast"])
+    view.context.close()
+    assert problems == []
+
+
+@every(CONTENT)
+def test_page_is_light(page: str) -> None:
+    pictures = {unquote(urljoin(page, attribute(image, "src"))) for image in parsed(page).find_all("img")}
+    own = [SITE / name for name in pictures if name.startswith("_images/")]
+    assert sum(path.stat().st_size for path in [SITE / page, *own]) < PAGE_WEIGHT
+
+
+@every([page for page in CONTENT if page.startswith("book/")])
+def test_page_shared_elsewhere_has_a_title_words_and_a_picture(page: str) -> None:
+    _, home = address.current()
+    facts = {
+        attribute(m, "property") or attribute(m, "name"): attribute(m, "content")
+        for m in parsed(page).find_all("meta")
+    }
+    assert facts["og:title"]
+    assert facts["description"]
+    assert facts["og:url"] == home + page
+    assert facts["og:image"].startswith(home)
+    assert (SITE / facts["og:image"].removeprefix(home)).is_file()
 
 
 @every(CONTENT)

@@ -137,7 +137,8 @@ test: check  ## check, unit tests, site built and opened in a browser, chapters 
 	@rm -rf _build/html _build/.doctrees
 	@$(MAKE) site
 	@$(call say,Site in a browser with the network blocked)
-	@set -o pipefail; $(PY) -m pytest tests/test_site.py $(COLOR) | tee $(LOG)/2-site.txt
+	@set -o pipefail; $(PY) -m pytest tests/test_site.py \
+	  --numprocesses=logical --maxprocesses=4 $(COLOR) | tee $(LOG)/2-site.txt
 	@$(call say,Chapters: every cell re-executed and compared)
 	@set -o pipefail; $(PY) -m pytest book --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
 	  --numprocesses=logical --maxprocesses=4 --dist=loadscope $(COLOR) | tee $(LOG)/3-chapters.txt

@@ -10,6 +10,7 @@ from toylib import kernel
 from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.training import (
+    STOPPING,
     Settings,
     _blocks,
     _train_block_in_torch,
@@ -332,6 +333,57 @@ def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_le
             assert [len(block) for block in _blocks(model, settings, 1)] == sizes
 
 
+PATIENT = dict(n_steps=300, n_records=30, schedule="constant", lr=0.03, snapshots=range(0, 301, 10))
+
+
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
+def test_an_instance_that_stops_keeps_the_parameters_of_its_lowest_loss(engine):
+    seeds, features = range(6), SparseFeatures(5, 0.3)
+    stopped = run(ReLUHiddenModel(5, 3, seeds), features, engine=engine, patience=2, **PATIENT)
+    whole = run(ReLUHiddenModel(5, 3, seeds), features, engine=engine, **PATIENT)
+    assert (whole.kept_at == 300).all()
+    assert (stopped.kept_at < 280).any(), "nothing stopped: the settings test nothing"
+    assert len(set(stopped.kept_at)) > 1, "all stopped at once: the settings test little"
+    for k, step in enumerate(stopped.kept_at.tolist()):
+        losses = [  # of the whole run, on the inputs that decide
+            evaluate(_with(whole.model, whole.snapshots[s]), features, n_samples=500, seed=STOPPING)[k]
+            for s in range(10, min(300, step + 20) + 1, 10)
+        ]
+        assert step == 10 * (1 + int(np.argmin(losses)))
+        torch.testing.assert_close(stopped.model.W[k], whole.snapshots[step]["W"][k], rtol=1e-4, atol=1e-5)
+
+
+def _with(model, state):
+    copy = model.select(slice(None))
+    copy.load_state_dict(state)
+    return copy
+
+
+def test_records_and_snapshots_of_an_instance_that_stopped():
+    result = run(ReLUHiddenModel(5, 3, range(6)), SparseFeatures(5, 0.3), patience=2, **PATIENT)
+    for k, step in enumerate(result.kept_at.tolist()):
+        trained = result.steps <= step + 20
+        np.testing.assert_array_equal(np.isnan(result.loss_history[:, k]), ~trained)
+        for later in range(step + 30, 301, 10):
+            assert torch.equal(result.snapshots[later]["W"][k], result.model.W[k])
+
+
+def test_when_an_instance_stops_does_not_depend_on_its_neighbours():
+    features = SparseFeatures(5, 0.3)
+    together = run(ReLUHiddenModel(5, 3, range(6)), features, patience=2, **PATIENT)
+    for k in range(6):
+        alone = run(ReLUHiddenModel(5, 3, [k]), features, patience=2, engine="kernel", **PATIENT)
+        assert alone.kept_at[0] == together.kept_at[k]
+
+
+def test_a_run_that_diverges_at_once_keeps_what_it_began_with():
+    model = ReLUHiddenModel(5, 3, range(2))
+    model.b_final.data.fill_(np.nan)
+    before = model.W.clone()
+    assert (run(model, patience=1).kept_at == 0).all()
+    assert torch.equal(model.W, before)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("model_class", MODELS)
 def test_a_model_on_a_gpu_is_trained_there_by_the_same_call_to_the_same_numbers(model_class):
@@ -357,7 +409,7 @@ def test_weights_stored_transposed_are_trained_alike_by_torch():
     transposed.W2.data = transposed.W2.data.mT.contiguous().mT
     assert not transposed.W2.is_contiguous()
     for model in (plain, transposed):
-        _train_block_in_torch(model, features, settings, [0, 20], lambda step, loss, part: None)
+        _train_block_in_torch(model, features, settings, [0, 20], lambda step, loss: True)
     assert torch.equal(plain.W2, transposed.W2)
 
 
@@ -474,6 +526,8 @@ BAD = [
     (dict(n_records=0), "n_records must be a whole number, 1 or more; got 0"),
     (dict(snapshots=[21]), "snapshots must be a whole number, 0 or more and 20 or less; got 21"),
     (dict(n_evaluation=0), "n_evaluation must be a whole number, 1 or more; got 0"),
+    (dict(patience=0), "patience must be a whole number, 1 or more; got 0"),
+    (dict(patience=True), "patience must be a whole number, 1 or more; got True"),
     (dict(engine="cuda"), "engine must be one of auto, kernel, single, torch; got 'cuda'"),
     (dict(workers=0), "workers must be a whole number, 1 or more; got 0"),
 ]

@@ -211,11 +211,14 @@ def train_block(
     features: SparseFeatures,
     settings: Settings,
     bounds: Sequence[int],
-    report: Callable[[int, np.ndarray, ToyModel], None],
+    report: Callable[[int, np.ndarray], bool],
     *,
     engine: str = "kernel",
 ) -> None:
-    """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last."""
+    """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last.
+
+    Stops when `report` says that no instance goes on.
+    """
     n_features, n_instances = model.n_features, model.n_instances
     streams, _ = features.streams(model.seeds, settings.models_per_stream)
     [(row, stream)] = streams.tolist()
@@ -257,4 +260,5 @@ def train_block(
             _set(model, state[0][:, places])
         else:
             _set(model, np.moveaxis(state[0], -1, 1).reshape(n_tiles * LANES, -1)[:n_instances])
-        report(high, total.reshape(-1)[:n_instances] / (high - low) * (1 - empty), model)
+        if not report(high, total.reshape(-1)[:n_instances] / (high - low) * (1 - empty)):
+            break

@@ -27,6 +27,9 @@ from .features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
 from .models import ToyModel
 
 BLOCK_BYTES = 2**27  # working memory of one block of instances, about
+STOPPING = (
+    2**52
+)  # seed of the held-out inputs that decide when to stop: not those that anything is measured on
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class TrainingRun:
     """Trained models and how they came to be.
 
     Shapes: loss (n_instances,), on held-out data; loss_history (n_records, n_instances), each the mean
-            training loss since the record before; steps (n_records,); snapshots: step -> state_dict.
+            training loss since the record before, NaN where an instance had stopped; steps (n_records,);
+            kept_at (n_instances,), the step whose parameters an instance has: the last one, or with
+            `patience` that of its lowest held-out loss; snapshots: step -> state_dict.
     """
 
     model: ToyModel
@@ -58,6 +63,7 @@ class TrainingRun:
     loss: np.ndarray
     loss_history: np.ndarray
     steps: np.ndarray
+    kept_at: np.ndarray
     snapshots: dict[int, dict[str, Tensor]]
     engine: str
     seconds: float
@@ -187,7 +193,8 @@ def _train_block_in_torch(
                 group["lr"] = float(settings.lr[step])
             optimiser.step()
         mean = total / (high - low) * ((1 - empty[:, 0]) if settings.skip_empty else 1)
-        report(high, mean.cpu().numpy(), model)
+        if not report(high, mean.cpu().numpy()):
+            break
     optimiser.zero_grad()
 
 
@@ -245,6 +252,7 @@ def train(
     n_records: int = 50,
     snapshots: Iterable[int] = (),
     n_evaluation: int = 16384,
+    patience: int | None = None,
     engine: str = "auto",
     workers: int | None = None,
     progress: bool = True,
@@ -256,7 +264,10 @@ def train(
     expectation with less noise, and no wasted work at high sparsity. revival gives shut output ReLUs that
     slope in the gradient, falling to 0 by half-way: it brings dead outputs back. Instances whose seeds
     agree in seed // models_per_stream see the same inputs; data_seed gives all of them others.
-    A snapshot is kept after each of the steps in `snapshots`. Blocks of instances are trained side by side
+    A snapshot is kept after each of the steps in `snapshots`. With `patience` an instance stops once that many
+    records in a row brought no lower loss on n_evaluation held-out inputs (others than those of the final
+    loss), and keeps the parameters of its lowest; it is meant for a constant lr, as a cosine gains most at
+    its end, and measuring at every record takes time. Blocks of instances are trained side by side
     by `workers` threads, one for each core we may use unless told otherwise. A model on a GPU is trained
     there, by torch; its inputs are drawn on the CPU.
 
@@ -264,7 +275,7 @@ def train(
             instance if that is more; in the compiled loops 0.5 MB of inputs (kernel.INPUT_BYTES), or one
             step's if that is more, and four times the parameters of a block of 64 instances at most.
             It does not grow with n_steps.
-    Units:  n_steps, warmup in steps; lr, revival at the start; activity_cost in loss per unit of activity.
+    Units:  n_steps, warmup in steps; patience in records; lr, revival at the start; activity_cost in loss per unit of activity.
     Raises: ValueError, before any work, naming the argument and what is allowed.
     Source: settings of our own; the authors train 10,000 steps of AdamW at a constant 1e-3.
     """
@@ -287,41 +298,63 @@ def train(
     )
     n_records = checks.whole_number("n_records", n_records)
     n_evaluation = checks.whole_number("n_evaluation", n_evaluation)
+    patience = None if patience is None else checks.whole_number("patience", patience)
     kept = {checks.whole_number("snapshots", step, at_least=0, at_most=n_steps) for step in snapshots}
     records = np.unique(np.linspace(0, n_steps, min(n_records, n_steps) + 1).round().astype(int))
     bounds = sorted({*records.tolist(), *kept})
 
     workers = n_workers() if workers is None else checks.whole_number("workers", workers)
     name, blocks, train_block = _engine(engine, model, features, settings, workers)
-    history = np.zeros((len(bounds) - 1, model.n_instances))
-    taken = {step: {k: v.detach().clone() for k, v in model.state_dict().items()} for step in kept}
+    history = np.full((len(bounds) - 1, model.n_instances), np.nan)
+    lowest, kept_at = (
+        np.full(model.n_instances, np.inf),
+        np.zeros(model.n_instances, int),
+    )  # kept_at: a record
+    parameters = model.state_dict()
+    taken = {step: {key: value.clone() for key, value in parameters.items()} for step in kept}
     started = time.perf_counter()
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
     bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=hidden, leave=False)
 
     def run_block(rows: np.ndarray) -> None:
         part = model.select(rows)
-
-        def report(step: int, loss: np.ndarray, part: ToyModel) -> None:
-            position = bounds.index(step)
-            history[position - 1, rows] = loss
-            if step in taken:
-                for key, value in part.state_dict().items():
-                    taken[step][key][rows] = value
-            bar.update(step - bounds[position - 1])
-
         part_features = features if features.n_instances == 1 else features.select(rows)
-        train_block(part, part_features, settings, bounds, report)
-        with torch.no_grad():
+
+        def copy(to: dict[str, Tensor], chosen: np.ndarray) -> None:
             for key, value in part.state_dict().items():
-                model.state_dict()[key][rows] = value
+                to[key][rows[chosen]] = value[chosen]
+
+        def report(step: int, loss: np.ndarray) -> bool:
+            """Keep what this record brought; whether an instance of the block goes on."""
+            record = bounds.index(step)
+            going = record - kept_at[rows] <= (patience or record)
+            better = going
+            if patience:
+                held_out = evaluate(part, part_features, n_samples=n_evaluation, seed=STOPPING)
+                better = going & (held_out < lowest[rows])
+                lowest[rows[better]] = held_out[better]
+            history[record - 1, rows[going]] = loss[going]
+            kept_at[rows[better]] = record
+            copy(parameters, better)
+            if step in taken:
+                copy(taken[step], going)
+            bar.update(step - bounds[record - 1])
+            return bool((record - kept_at[rows] < (patience or record)).any())
+
+        train_block(part, part_features, settings, bounds, report)
 
     with ThreadPoolExecutor(min(workers, len(blocks))) as pool, bar:
         for _ in pool.map(run_block, blocks):
             pass
+    if patience:  # an instance that had stopped is in later snapshots as it was kept
+        for step in kept:
+            over = kept_at + patience < bounds.index(step)
+            for key, value in parameters.items():
+                taken[step][key][over] = value[over]
     seconds = time.perf_counter() - started
     loss = evaluate(model, features, n_samples=n_evaluation)
-    return TrainingRun(model, features, loss, history, np.array(bounds[1:]), taken, name, seconds)
+    steps = np.array(bounds)
+    return TrainingRun(model, features, loss, history, steps[1:], steps[kept_at], taken, name, seconds)
 
 
 def _engine(

@@ -77,7 +77,7 @@ comma := ,
 
 book: $(READY)  ## re-execute chapters that are out of date, build the site
 	@$(call say,Chapters: re-executing those that are out of date)
-	@$(PY) -m toylib.notebook execute
+	@$(PY) -m toylib.chapters execute
 	@$(MAKE) site
 	@printf '\nThe book is built. Open it:\n  %s\nor serve it on localhost with: make serve\n' "$$(pwd)/_build/html/index.html"
 
@@ -92,13 +92,13 @@ site: $(READY)
 
 reproduce: $(READY)  ## re-execute every chapter from nothing, build the site
 	@$(call say,Chapters: re-executing every one)
-	@$(PY) -m toylib.notebook execute --all
+	@$(PY) -m toylib.chapters execute --all
 	@$(MAKE) site
-	@$(PY) -m toylib.notebook claims
+	@$(PY) -m toylib.chapters claims
 
 claims: $(READY)  ## the scoreboard as a table; JSON=1 writes _build/claims.json
 	@mkdir -p _build
-	@$(PY) -m toylib.notebook claims $(if $(JSON),--json _build/claims.json)
+	@$(PY) -m toylib.chapters claims $(if $(JSON),--json _build/claims.json)
 
 bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 their larger configurations to the end
 	@mkdir -p _build
@@ -127,7 +127,7 @@ check: $(READY)  ## lint, format, types, chapters up to date: under a minute
 	@$(call say,Types)
 	@$(PY) -m mypy
 	@$(call say,Chapters: are their outputs those of this toylib?)
-	@$(PY) -m toylib.notebook check
+	@$(PY) -m toylib.chapters check
 
 test: check  ## check, unit tests, site built and opened in a browser, chapters re-executed and compared
 	@mkdir -p $(LOG) && rm -f $(LOG)/*.txt

@@ -7,7 +7,7 @@ import chapter
 import pytest
 import yaml
 
-from toylib import evidence, notebook
+from toylib import chapters, evidence
 
 TOC = """format: jb-book
 root: book/scoreboard
@@ -44,11 +44,11 @@ def test_a_new_chapter_is_listed_last_in_its_part_and_carries_its_name(tree):
 def test_the_template_executes_as_it_is_and_records_its_claim(tree, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a chapter draws inline
     path = chapter.create("rare-birds", tree)
-    notebook.execute(path)
+    chapters.execute(path)
     (claim,) = evidence.records([path])
     assert claim["id"] == "rare-birds"
     assert claim["verdict"] == "supported"
-    assert notebook.stale(path) == []
+    assert chapters.stale(path) == []
     cells = json.loads(path.read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output["output_type"] in ("stream", "error")]

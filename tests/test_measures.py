@@ -280,3 +280,18 @@ def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=".") as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_random_rotation_keeps_lengths_and_does_not_mirror():
+    for seed in range(4):
+        q = measures.random_rotation(5, seed).double()
+        torch.testing.assert_close(q @ q.T, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
+        assert torch.linalg.det(q).item() == pytest.approx(1, abs=1e-5)
+    assert torch.equal(measures.random_rotation(5, 3), measures.random_rotation(5, 3))
+    assert not torch.equal(measures.random_rotation(5, 3), measures.random_rotation(5, 4))
+
+
+@pytest.mark.bad_input
+def test_a_rotation_of_no_axes_is_refused():
+    with pytest.raises(ValueError, match="n must be a whole number, 1 or more; got 0"):
+        measures.random_rotation(0, 0)

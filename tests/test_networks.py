@@ -1,4 +1,4 @@
-"""Measures of real neurons, worked by hand; loading and recording on small networks made here."""
+"""Loading and recording, on small networks made here."""
 
 import functools
 import importlib.util
@@ -10,81 +10,6 @@ import torch
 from torch import nn
 
 from toylib import images, networks
-
-
-def test_auroc_counts_the_pairs_that_the_concept_wins_with_ties_half():
-    a = np.array([[1.0], [2.0], [2.0], [3.0]])
-    # concept 1 has the stimuli with 2 and 3, the rest 1 and 2: pairs (2,1) won, (2,2) tied, (3,1) (3,2) won
-    assert networks.auroc(a, np.array([0, 1, 0, 1])).tolist() == [[0.125, 0.875]]
-
-
-def test_auroc_is_one_for_a_perfect_detector_and_one_half_for_a_constant():
-    a = np.array([[0.0, 5.0], [0.0, 5.0], [0.0, 5.0], [9.0, 5.0]])
-    assert networks.auroc(a, np.array([0, 0, 1, 2]))[:, 2].tolist() == [1.0, 0.5]
-
-
-def test_auroc_is_nan_for_a_concept_without_stimuli():
-    area = networks.auroc(np.array([[0.0], [1.0]]), np.array([0, 2]))
-    assert np.isnan(area[0, 1])
-    assert area[0, 2] == 1
-
-
-def test_effective_labels_counts_equal_shares_as_their_number():
-    a = np.array([[5.0], [4.0], [3.0], [2.0], [1.0], [0.0]])
-    labels = np.array([0, 1, 0, 1, 2, 2])
-    assert networks.effective_labels(a, labels, k=1) == pytest.approx([1])
-    assert networks.effective_labels(a, labels, k=4) == pytest.approx([2])
-    assert networks.effective_labels(a, labels, k=6) == pytest.approx([3])
-    # shares 2/3 and 1/3: exp(H) = 3 / 2^(2/3)
-    assert networks.effective_labels(a, labels, k=3) == pytest.approx([3 / 2 ** (2 / 3)])
-
-
-def test_effective_labels_of_a_constant_neuron_are_not_defined():
-    assert np.isnan(networks.effective_labels(np.ones((4, 1)), np.array([0, 0, 1, 1]), k=2)).all()
-
-
-def test_treves_rolls_is_zero_for_uniform_and_one_for_a_single_stimulus():
-    a = np.array([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, -1.0], [1.0, 3.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    # half of four stimuli: (1 - 1/2) / (1 - 1/4) = 2/3
-    np.testing.assert_allclose(networks.treves_rolls(a), [0, 1, np.nan, 2 / 3])
-
-
-def test_class_selectivity_compares_the_favourite_label_with_the_mean_of_the_others():
-    a = np.array([[6.0, 1.0, 0.0, 0.0], [2.0, 1.0, 5.0, 0.0], [1.0, 1.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0]])
-    # first neuron: means 4 (label 0), 1 and 3: (4 - 2) / (4 + 2)
-    selectivity = networks.class_selectivity(a, np.array([0, 0, 1, 2]))
-    np.testing.assert_allclose(selectivity, [1 / 3, 0, 1, np.nan])
-
-
-def test_random_rotation_keeps_lengths_and_does_not_mirror():
-    for seed in range(4):
-        q = networks.random_rotation(5, seed).double()
-        torch.testing.assert_close(q @ q.T, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
-        assert torch.linalg.det(q).item() == pytest.approx(1, abs=1e-5)
-    assert torch.equal(networks.random_rotation(5, 3), networks.random_rotation(5, 3))
-    assert not torch.equal(networks.random_rotation(5, 3), networks.random_rotation(5, 4))
-
-
-A = np.zeros((3, 2))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: networks.auroc(A, np.array([0, 1])), r"labels must be one whole number.*\(2,\)"),
-        (lambda: networks.auroc(A, np.array([0, 1, -1])), "labels must be one whole number, 0 or more"),
-        (lambda: networks.auroc(A + np.nan, np.array([0, 1, 1])), "activations must be finite; got .*nan"),
-        (lambda: networks.effective_labels(A, np.array([0, 1, 1]), k=4), "k must be .* 3 or less; got 4"),
-        (lambda: networks.treves_rolls(A[:1]), "two stimuli or more; got 1"),
-        (lambda: networks.random_rotation(0, 0), "n must be a whole number, 1 or more; got 0"),
-    ],
-)
-def test_bad_input_is_refused_by_name(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-# --- networks --------------------------------------------------------------------------------------------
 
 
 class SmallInception(nn.Module):

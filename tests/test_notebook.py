@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 import toylib
-from toylib import notebook
+from toylib import chapters, notebook
 from toylib.evidence import MIME
 
 SETUP = "from toylib import evidence, notebook\nnotebook.setup()"
@@ -32,7 +32,7 @@ def executed(tmp_path_factory):
     book = tmp_path_factory.mktemp("book")
     write(book / "chapter.ipynb", SETUP, CLAIM, "notebook.glue(rate=0.25)", VERDICT)
     write(book / "scoreboard.ipynb", SETUP, "notebook.scoreboard()")
-    assert notebook.main(["execute", "--book", str(book)]) == 0
+    assert chapters.main(["execute", "--book", str(book)]) == 0
     return book
 
 
@@ -48,14 +48,14 @@ def edit(path, change):
 
 
 def test_an_executed_book_is_up_to_date_and_executes_nothing_again(book, capsys):
-    assert notebook.main(["check", "--book", str(book)]) == 0
-    assert notebook.main(["execute", "--book", str(book)]) == 0
+    assert chapters.main(["check", "--book", str(book)]) == 0
+    assert chapters.main(["execute", "--book", str(book)]) == 0
     assert capsys.readouterr().out.count("up to date") == 3
 
 
 def test_claims_are_printed_and_written(book, tmp_path, capsys):
     target = tmp_path / "new" / "claims.json"
-    assert notebook.main(["claims", "--book", str(book), "--json", str(target)]) == 0
+    assert chapters.main(["claims", "--book", str(book), "--json", str(target)]) == 0
     assert "0.5 [0.4, 0.6], 7 models" in capsys.readouterr().out
     (claim,) = json.loads(target.read_text())
     expected = {
@@ -69,44 +69,44 @@ def test_claims_are_printed_and_written(book, tmp_path, capsys):
 
 
 def test_a_changed_line_of_toylib_makes_the_chapter_stale_and_is_named(book, tmp_path, monkeypatch, capsys):
-    changed = shutil.copytree(notebook.PACKAGE_FOLDER, tmp_path / "toylib")
+    changed = shutil.copytree(chapters.PACKAGE_FOLDER, tmp_path / "toylib")
     (changed / "evidence.py").write_text((changed / "evidence.py").read_text() + "\n# another line\n")
-    monkeypatch.setattr(notebook, "PACKAGE_FOLDER", changed)
-    assert notebook.main(["check", "--book", str(book)]) == 1
+    monkeypatch.setattr(chapters, "PACKAGE_FOLDER", changed)
+    assert chapters.main(["check", "--book", str(book)]) == 1
     error = capsys.readouterr().err
     assert "chapter.ipynb is stale: toylib.evidence has changed" in error
     assert "2 of 2 chapters are stale" in error
 
 
 def test_a_module_the_chapter_does_not_use_leaves_it_up_to_date(book, tmp_path, monkeypatch):
-    changed = shutil.copytree(notebook.PACKAGE_FOLDER, tmp_path / "toylib")
+    changed = shutil.copytree(chapters.PACKAGE_FOLDER, tmp_path / "toylib")
     (changed / "figures.py").write_text("# quite another\n")
-    monkeypatch.setattr(notebook, "PACKAGE_FOLDER", changed)
-    assert notebook.stale(book / "chapter.ipynb") == []
+    monkeypatch.setattr(chapters, "PACKAGE_FOLDER", changed)
+    assert chapters.stale(book / "chapter.ipynb") == []
 
 
 def test_a_changed_cell_or_version_or_record_makes_it_stale(book):
     chapter, front = book / "chapter.ipynb", book / "scoreboard.ipynb"
     edit(chapter, lambda nb: nb["cells"][2].update(source=CLAIM + "  # changed"))
-    assert notebook.stale(chapter) == ["its cells have changed"]
+    assert chapters.stale(chapter) == ["its cells have changed"]
 
     def other_torch(nb):
-        nb["cells"][1]["outputs"][0]["data"][notebook.STAMP]["packages"]["torch"] = "1.0"
+        nb["cells"][1]["outputs"][0]["data"][chapters.STAMP]["packages"]["torch"] = "1.0"
 
     edit(chapter, other_torch)
-    assert any(reason.startswith("torch was 1.0 and is") for reason in notebook.stale(chapter))
-    assert notebook.stale(front) == []
+    assert any(reason.startswith("torch was 1.0 and is") for reason in chapters.stale(chapter))
+    assert chapters.stale(front) == []
     edit(chapter, lambda nb: nb["cells"][4]["outputs"][0]["data"][MIME].update(estimate=0.55))
-    assert notebook.stale(front) == ["the chapters' records have changed"]
+    assert chapters.stale(front) == ["the chapters' records have changed"]
 
 
 def test_prose_may_change_without_a_new_run(book):
     edit(book / "chapter.ipynb", lambda nb: nb["cells"][0].update(source="# Another title"))
-    assert notebook.stale(book / "chapter.ipynb") == []
+    assert chapters.stale(book / "chapter.ipynb") == []
 
 
 def test_a_chapter_that_was_never_executed_is_stale(tmp_path):
-    assert notebook.stale(write(tmp_path / "new.ipynb", SETUP)) == [
+    assert chapters.stale(write(tmp_path / "new.ipynb", SETUP)) == [
         "it has not been executed from first to last"
     ]
 
@@ -115,7 +115,7 @@ def test_a_failing_chapter_is_named_and_its_old_outputs_stay(book, capfd):
     chapter = book / "chapter.ipynb"
     edit(chapter, lambda nb: nb["cells"][2].update(source="raise RuntimeError('broken on purpose')"))
     before = chapter.read_bytes()
-    assert notebook.main(["execute", "--book", str(book), str(chapter)]) == 1
+    assert chapters.main(["execute", "--book", str(book), str(chapter)]) == 1
     assert "broken on purpose" in capfd.readouterr().err
     assert chapter.read_bytes() == before
     assert not list(book.glob("*.tmp"))
@@ -194,12 +194,12 @@ def test_chapters_follow_the_table_of_contents_and_the_front_page_comes_last(tmp
     (tmp_path / "_toc.yml").write_text(
         "root: book/scoreboard\nchapters:\n- file: book/beta\n- file: book/alpha\n"
     )
-    assert [p.stem for p in notebook.chapters(book)] == ["beta", "alpha", "unlisted", "scoreboard"]
+    assert [p.stem for p in chapters.chapters(book)] == ["beta", "alpha", "unlisted", "scoreboard"]
 
 
 @pytest.mark.parametrize("command", ["execute", "check"])
 def test_an_unknown_chapter_is_named(book, command, capsys):
-    assert notebook.main([command, "--book", str(book), "nowhere.ipynb"]) == 2
+    assert chapters.main([command, "--book", str(book), "nowhere.ipynb"]) == 2
     assert "nowhere.ipynb is not a file; the chapters are" in capsys.readouterr().err
 
 
@@ -208,12 +208,12 @@ def test_a_damaged_chapter_is_named(tmp_path, content, capsys):
     path = tmp_path / "damaged.ipynb"
     path.write_text(content)
     for command in ("check", "execute", "claims"):
-        assert notebook.main([command, "--book", str(tmp_path)]) == 2
+        assert chapters.main([command, "--book", str(tmp_path)]) == 2
         assert "damaged.ipynb must be a notebook" in capsys.readouterr().err
 
 
 def test_every_module_is_part_of_the_stamp():
-    stamp = notebook.setup().data[notebook.STAMP]
+    stamp = notebook.setup().data[chapters.STAMP]
     assert "toylib.evidence" in stamp["modules"]
     assert "missing" not in stamp["modules"].values()
     assert stamp["packages"]["torch"] != "missing"

@@ -7,13 +7,15 @@ import torch
 from toylib import measures
 from toylib.evidence import NOT_SUPPORTED, PARTLY, SUPPORTED, verdict_of
 from toylib.features import SparseFeatures
-from toylib.models import ReLUHiddenModel, ReLUOutputModel
+from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.training import train
 from toylib.verdicts import (
     Layers,
+    best_of_streams,
     both_kinds_in_one_layer,
     clean_and_shared,
     contrast,
+    dealt,
     describe,
     polysemantic_neurons_form,
     rate,
@@ -251,3 +253,47 @@ def test_an_empty_sample_is_refused():
         judged_1(sample(np.empty(0)), sample(np.ones(6)))
     with pytest.raises(ValueError, match="value must not be empty"):
         both_kinds_in_one_layer(sample(np.empty(0, bool)), nulls={}, dense=sample(np.zeros(6, bool)))
+
+
+# --- which models are judged --------------------------------------------------------------------------------
+
+
+def test_the_best_are_chosen_within_every_stream_not_among_all():
+    loss = np.array([3.0, 1.0, 2.0, 9.0, 8.0, 7.0])  # the second stream is unlucky throughout
+    assert best_of_streams(loss, 3).tolist() == [1, 2, 5, 4]
+    assert best_of_streams(np.stack([loss, loss[::-1]]), 3, n_best=1).tolist() == [[1, 5], [0, 4]]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.0, 2.0, 3.0], 2), "models_per_stream must divide the 3 models; got 2"),
+        (([1.0, 2.0], 0), "models_per_stream must be a whole number, 1 or more; got 0"),
+        (([1.0, 2.0], 2, 3), "n_best must be a whole number, 1 or more and 2 or less; got 3"),
+        (([1.0, np.nan], 2), "loss must be finite; got .*nan"),
+    ],
+)
+def test_bad_streams_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        best_of_streams(np.array(arguments[0]), *arguments[1:])
+
+
+def test_dealing_keeps_each_features_weights_and_moves_them_among_the_neurons():
+    model = ReLUHiddenModel(10, 5, range(3))
+    before = model.W.detach().clone()
+    copies = dealt(model, times=2)
+    assert copies.n_instances == 6
+    assert torch.equal(copies.W.sort(1).values, before.repeat(2, 1, 1).sort(1).values)
+    moved = (copies.W != before.repeat(2, 1, 1)).any(1)
+    assert moved.float().mean() > 0.9  # of 120 orders of five neurons one leaves a feature as it was
+    assert not torch.equal(copies.W[:3], copies.W[3:])
+    assert torch.equal(copies.W, dealt(model, times=2).W)
+    assert not torch.equal(copies.W, dealt(model, times=2, seed=2).W)
+    assert torch.equal(model.W, before)
+
+
+@pytest.mark.bad_input
+def test_only_a_tied_model_can_be_dealt():
+    with pytest.raises(ValueError, match="model must be tied: one W; got AbsoluteValueModel"):
+        dealt(AbsoluteValueModel(3, 6, [0]))

@@ -294,3 +294,18 @@ def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float
     p = features.feature_probability
     cost = np.sort(features.importance * (p / 3 - p**2 / 4), axis=1)[:, ::-1]
     return cost[:, n_represented:].sum(1)
+
+
+def random_rotation(n: int, seed: int) -> Float[Tensor, "n n"]:
+    """A rotation of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
+
+    Raises: ValueError if n < 1 or the seed is not a whole number.
+    Source: Mezzadri 2007 (QR of a Gaussian matrix, signs put right).
+    """
+    n = checks.whole_number("n", n)
+    generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
+    q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
+    q = q * r.diagonal().sign()
+    if torch.linalg.det(q) < 0:  # a rotation, not a reflection
+        q[:, 0] = -q[:, 0]
+    return q.float()

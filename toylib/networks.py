@@ -1,7 +1,7 @@
-"""Real networks: load a vision network by name, record its activations by layer, measure its neurons.
+"""Real networks: load a vision network by name, record its activations by layer.
 
 Activations are recorded in bounded memory: after every batch each layer's activations are reduced, and
-the whole tensors are dropped. The measures are pure functions of arrays (n_stimuli, n_neurons).
+the whole tensors are dropped. Their measures are in selectivity.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -207,127 +205,3 @@ def record(
         for handle in handles:
             handle.remove()
     return {layer: torch.cat(parts) for layer, parts in kept.items()}
-
-
-# --- measures of neurons ---------------------------------------------------------------------------------
-
-
-def _activations(activations: object) -> np.ndarray:
-    return checks.array("activations", activations, ndim=2)
-
-
-def _labels(labels: object, n_stimuli: int) -> np.ndarray:
-    result = np.asarray(labels)
-    whole = result.dtype.kind in "biu" and result.size > 0 and result.min() >= 0
-    if not whole or result.shape != (n_stimuli,):
-        raise ValueError(
-            f"labels must be one whole number, 0 or more, per stimulus ({n_stimuli}); "
-            f"got {result.dtype} of shape {result.shape}"
-        )
-    return result.astype(np.int64)
-
-
-def auroc(
-    activations: Float[np.ndarray, "n_stimuli n_neurons"], labels: Int[np.ndarray, " n_labels"]
-) -> Float[np.ndarray, "n_neurons n_concepts"]:
-    """How well each neuron alone detects each concept: area under the ROC curve, concept against the rest.
-
-    The probability that a stimulus of the concept drives the neuron harder than another one does, ties
-    counted half. All neurons and concepts come from one ranking.
-
-    Shapes: labels (n_stimuli,) whole numbers 0 ... n_concepts - 1.
-    Units:  a probability; 1/2 is chance. NaN for a concept without stimuli, or with all of them.
-    Raises: ValueError for activations that are not 2-D and finite, or labels that do not match.
-    """
-    a = _activations(activations)
-    y = _labels(labels, len(a))
-    ranks = rankdata(a, axis=0)
-    member = np.eye(y.max() + 1)[y]  # (n_stimuli, n_concepts)
-    n_in = member.sum(0)
-    n_pairs = n_in * (len(a) - n_in)
-    # Mann and Whitney: rank sum less its least possible value is the number of pairs won
-    won = ranks.T @ member - n_in * (n_in + 1) / 2
-    return np.divide(won, n_pairs, out=np.full(won.shape, np.nan), where=n_pairs > 0)
-
-
-def effective_labels(
-    activations: Float[np.ndarray, "n_stimuli n_neurons"], labels: Int[np.ndarray, " n_labels"], k: int = 20
-) -> Float[np.ndarray, " n_neurons"]:
-    """Number of different labels among the k stimuli that drive a neuron hardest, counted smoothly.
-
-        exp(H(p)),  p the share of each label among the top k
-
-    The Hill number of order 1, as `measures.exp_entropy` counts a toy neuron's features. Ties are broken
-    by the order of the stimuli: shuffle them if they are sorted by label.
-
-    Units:  labels; 1 if all k have the same one. NaN for a neuron that is the same on all stimuli.
-    Raises: ValueError if k is more than the number of stimuli, or labels do not match.
-    Source: Hill 1973.
-    """
-    a = _activations(activations)
-    y = _labels(labels, len(a))
-    k = checks.whole_number("k", k, at_most=len(a))
-    top = np.argsort(-a, axis=0, kind="stable")[:k]
-    share = np.stack([(y[top] == label).mean(0) for label in np.unique(y)])
-    entropy = -np.sum(share * np.log(np.where(share > 0, share, 1)), axis=0)
-    return np.where(np.ptp(a, axis=0) > 0, np.exp(entropy), np.nan)
-
-
-def treves_rolls(a: Float[np.ndarray, "n_stimuli n_neurons"]) -> Float[np.ndarray, " n_neurons"]:
-    """Lifetime sparsity of each neuron: how unevenly its activation is spread over the stimuli.
-
-        (1 - mean(a)^2 / mean(a^2)) / (1 - 1/n)
-
-    With |a| in the place of a, so that signed activations are allowed.
-
-    Units:  0 for a neuron that is equally active on all stimuli, 1 if one stimulus alone drives it;
-            NaN for a neuron that is silent.
-    Raises: ValueError if a is not 2-D and finite, or has fewer than two stimuli.
-    Source: Treves and Rolls 1991, in the form of Vinje and Gallant 2000.
-    """
-    values = np.abs(_activations(a))
-    if len(values) < 2:
-        raise ValueError(f"a must hold two stimuli or more; got {len(values)}")
-    square = (values**2).mean(0)
-    ratio = np.divide(values.mean(0) ** 2, square, out=np.full(len(square), np.nan), where=square > 0)
-    return (1 - ratio) / (1 - 1 / len(values))
-
-
-def class_selectivity(
-    activations: Float[np.ndarray, "n_stimuli n_neurons"], labels: Int[np.ndarray, " n_labels"]
-) -> Float[np.ndarray, " n_neurons"]:
-    """How far a neuron's favourite label stands above the others.
-
-        (mu_max - mu_rest) / (mu_max + mu_rest)
-
-    mu_max is the largest of the mean activations |a| by label, mu_rest the mean of the other means. It
-    rises with sparsity whatever the labels are: print it for shuffled labels too.
-
-    Units:  0 for a neuron that is the same for all labels, 1 if one label alone drives it; NaN if silent.
-    Raises: ValueError if labels do not match or are all the same.
-    Source: Morcos et al. 2018.
-    """
-    a = np.abs(_activations(activations))
-    y = _labels(labels, len(a))
-    if len(np.unique(y)) < 2:
-        raise ValueError(f"labels must hold two different ones or more; got only {y[0]}")
-    means = np.stack([a[y == label].mean(0) for label in np.unique(y)])
-    largest = means.max(0)
-    rest = (means.sum(0) - largest) / (len(means) - 1)
-    total = largest + rest
-    return np.divide(largest - rest, total, out=np.full(len(total), np.nan), where=total > 0)
-
-
-def random_rotation(n: int, seed: int) -> Float[Tensor, "n n"]:
-    """A rotation of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
-
-    Raises: ValueError if n < 1 or the seed is not a whole number.
-    Source: Mezzadri 2007 (QR of a Gaussian matrix, signs put right).
-    """
-    n = checks.whole_number("n", n)
-    generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
-    q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
-    q = q * r.diagonal().sign()
-    if torch.linalg.det(q) < 0:  # a rotation, not a reflection
-        q[:, 0] = -q[:, 0]
-    return q.float()

@@ -264,10 +264,10 @@ def train(
     expectation with less noise, and no wasted work at high sparsity. revival gives shut output ReLUs that
     slope in the gradient, falling to 0 by half-way: it brings dead outputs back. Instances whose seeds
     agree in seed // models_per_stream see the same inputs; data_seed gives all of them others.
-    A snapshot is kept after each of the steps in `snapshots`. With `patience` an instance stops once that many
-    records in a row brought no lower loss on n_evaluation held-out inputs (others than those of the final
-    loss), and keeps the parameters of its lowest; it is meant for a constant lr, as a cosine gains most at
-    its end, and measuring at every record takes time. Blocks of instances are trained side by side
+    A snapshot is kept after each of the steps in `snapshots`. With `patience` an instance stops once that
+    many records in a row brought no lower loss on n_evaluation held-out inputs (others than those of the
+    final loss), and keeps the parameters of its lowest. It is meant for a constant lr: a cosine gains most
+    at its end; and measuring at every record takes time. Blocks of instances are trained side by side
     by `workers` threads, one for each core we may use unless told otherwise. A model on a GPU is trained
     there, by torch; its inputs are drawn on the CPU.
 
@@ -275,7 +275,8 @@ def train(
             instance if that is more; in the compiled loops 0.5 MB of inputs (kernel.INPUT_BYTES), or one
             step's if that is more, and four times the parameters of a block of 64 instances at most.
             It does not grow with n_steps.
-    Units:  n_steps, warmup in steps; patience in records; lr, revival at the start; activity_cost in loss per unit of activity.
+    Units:  n_steps, warmup in steps; patience in records; lr, revival at the start; activity_cost in loss
+            per unit of activity.
     Raises: ValueError, before any work, naming the argument and what is allowed.
     Source: settings of our own; the authors train 10,000 steps of AdamW at a constant 1e-3.
     """

@@ -1,4 +1,4 @@
-"""The rules by which claims 1 and 2 are judged, as functions of data alone.
+"""The rules by which claims 1 and 2 are judged, as functions of data alone, and their choice of models.
 
 Fed with what the chapters measured they give the chapters' verdicts; fed with a null (untrained models,
 a rotated hidden layer, a hidden layer without ReLU) in place of the trained models they must not.
@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Integer, Real
+import torch
+from jaxtyping import Bool, Float, Int, Integer, Real
 from torch import Tensor
 
 from . import checks, evidence, measures
 from .evidence import Interval
+from .models import ToyModel
 
 Tests = dict[str, bool]
 
@@ -50,6 +52,44 @@ def rate(layers: Layers) -> Interval:
     wilson = evidence.share(int(values.sum()), len(values))
     streams = evidence.bootstrap(values, clusters=[layers.stream])
     return Interval(wilson.estimate, min(wilson.low, streams.low), max(wilson.high, streams.high))
+
+
+def best_of_streams(
+    loss: Float[np.ndarray, "*settings n_models"], models_per_stream: int, n_best: int = 2
+) -> Int[np.ndarray, "*settings n_chosen"]:
+    """The n_best models of lowest loss among every models_per_stream in a row, which see the same inputs.
+
+    The best of all would mostly come from one lucky stream, where all models find the same solution.
+
+    Shapes: -> indices (..., n_models // models_per_stream * n_best), stream by stream.
+    Raises: ValueError if streams are not whole, or n_best is more than a stream has.
+    """
+    per = checks.whole_number("models_per_stream", models_per_stream)
+    n_best = checks.whole_number("n_best", n_best, at_most=per)
+    loss = checks.array("loss", loss)
+    if loss.shape[-1] % per:
+        raise ValueError(f"models_per_stream must divide the {loss.shape[-1]} models; got {per}")
+    ranked = loss.reshape(*loss.shape[:-1], -1, per).argsort(-1)[..., :n_best]
+    first = per * np.arange(loss.shape[-1] // per)[:, None]
+    return (ranked + first).reshape(*loss.shape[:-1], -1)
+
+
+@torch.no_grad()
+def dealt(model: ToyModel, times: int = 1, *, seed: int = 1) -> ToyModel:
+    """Copies of a tied model whose features each have their weights dealt anew among the neurons.
+
+    A null for what neurons hold: every feature keeps its weights, but features no longer share or avoid
+    each other's neurons.
+
+    Shapes: -> times * n_instances instances, the first n_instances dealt from one instance each, and so on.
+    Raises: ValueError if the model has two weight matrices.
+    """
+    if not model.tied:
+        raise ValueError(f"model must be tied: one W; got {type(model).__name__}")
+    copy = model.select(np.tile(np.arange(model.n_instances), checks.whole_number("times", times)))
+    generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
+    copy.W.copy_(copy.W.gather(1, torch.rand(copy.W.shape, generator=generator).argsort(1)))
+    return copy
 
 
 def polysemantic_neurons_form(

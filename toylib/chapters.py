@@ -1,0 +1,257 @@
+"""The chapters as files: what they record, whether they are out of date, and their execution.
+
+    python -m toylib.chapters execute [--all] [CHAPTER ...]
+    python -m toylib.chapters check
+    python -m toylib.chapters claims [--json FILE]
+
+An executed chapter carries a stamp: which toylib modules, package versions and cells made its outputs.
+When one of them has changed since, the chapter is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .evidence import records
+
+STAMP = "application/vnd.toylib.stamp+json"
+SCOREBOARD = "application/vnd.toylib.scoreboard+json"
+PACKAGES = ("torch", "numpy", "numba", "scipy", "matplotlib", "scikit-learn")
+PACKAGE_FOLDER = Path(__file__).resolve().parent
+FRONT_PAGE = "scoreboard"
+CELL_TIMEOUT = 900  # seconds
+WITHOUT_NUMBERS = ("toylib.chapters", "toylib.notebook")  # they run commands and draw tables
+
+
+# --- records ---------------------------------------------------------------------------------------------
+
+
+def chapters(folder: str | Path) -> list[Path]:
+    """The chapters in a folder, in the order of the book's table of contents; the front page last.
+
+    It is executed last because it reads the others.
+    """
+    folder = Path(folder).resolve()
+    contents = folder.parent / "_toc.yml"
+    found = sorted(folder.glob("*.ipynb"))
+    if contents.is_file():
+        text = contents.read_text(encoding="utf-8")
+        found.sort(key=lambda path: (text.find(f"{folder.name}/{path.stem}\n") - 1) % (len(text) + 1))
+    front = [path for path in found if path.stem == FRONT_PAGE]
+    return [path for path in found if path.stem != FRONT_PAGE] + front
+
+
+def read(folder: str | Path) -> list[dict[str, Any]]:
+    """The records of every chapter in a folder, in the book's order.
+
+    Raises: ValueError, naming the file, for a chapter that cannot be read; see `evidence.records`.
+    """
+    return records([path for path in chapters(folder) if path.stem != FRONT_PAGE])
+
+
+def shown_estimate(claim: dict[str, Any]) -> str:
+    """A record's estimate, interval and number of models in words; empty if it has none."""
+    if claim["estimate"] is None:
+        return ""
+    return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {claim['n_models']:,} models"
+
+
+# --- stamps ----------------------------------------------------------------------------------------------
+
+
+def _digest(text: str | bytes) -> str:
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
+
+
+def _module_digests(names: Iterable[str]) -> dict[str, str]:
+    digests = {}
+    for name in sorted(names):
+        path = PACKAGE_FOLDER.joinpath(*name.split(".")[1:])
+        files = [*path.glob("*.mjs"), path / "__init__.py"] if path.is_dir() else [path.with_suffix(".py")]
+        if name not in WITHOUT_NUMBERS:
+            there = all(file.is_file() for file in files)
+            digests[name] = _digest(b"".join(file.read_bytes() for file in files)) if there else "missing"
+    return digests
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name).split("+")[0]
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _cells_digest(notebook: dict[str, Any]) -> str:
+    sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return _digest("\0".join(sources))
+
+
+def stamp() -> dict[str, Any]:
+    """The toylib modules imported so far and the package versions: what a chapter's numbers came from."""
+    imported = (name for name in sys.modules if name.startswith("toylib"))
+    return {"modules": _module_digests(imported), "packages": _versions()}
+
+
+def scoreboard_stamp(claims: list[dict[str, Any]]) -> dict[str, str]:
+    """What the front page carries, to be found stale when the chapters' records change."""
+    return {"digest": _digest(json.dumps(claims, sort_keys=True))}
+
+
+def stale(path: str | Path) -> list[str]:
+    """Why a chapter's outputs are out of date; empty if they are not.
+
+    Raises: ValueError, naming the file, if it is not a notebook.
+    """
+    path = Path(path)
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        bundles = [o.get("data", {}) for cell in notebook["cells"] for o in cell.get("outputs", [])]
+        cells = _cells_digest(notebook)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
+    stamp: dict[str, Any] = next((b[STAMP] for b in bundles if STAMP in b), {})
+    if not stamp or any(
+        cell["cell_type"] == "code" and cell["execution_count"] is None for cell in notebook["cells"]
+    ):
+        return ["it has not been executed from first to last"]
+    reasons = []
+    if notebook["metadata"].get("toylib", {}).get("cells") != cells:
+        reasons.append("its cells have changed")
+    now = _module_digests(stamp["modules"])
+    reasons += [f"{name} has changed" for name, digest in stamp["modules"].items() if now[name] != digest]
+    for name, then in stamp["packages"].items():
+        if (installed := _versions().get(name)) != then:
+            reasons.append(f"{name} was {then} and is {installed}")
+    for bundle in bundles:
+        if SCOREBOARD in bundle and bundle[SCOREBOARD] != scoreboard_stamp(read(path.parent)):
+            reasons.append("the chapters' records have changed")
+    return reasons
+
+
+# --- commands --------------------------------------------------------------------------------------------
+
+
+def execute(path: Path) -> float:
+    """Execute a chapter from first cell to last, store it whole or not at all; return the seconds it took."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    started = time.perf_counter()
+    NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # each kernel would warn that it speaks over TCP
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "toylib": {"cells": _cells_digest(notebook)},
+    }
+    draft = path.with_suffix(".tmp")
+    nbformat.write(notebook, draft)
+    os.replace(draft, path)
+    return time.perf_counter() - started
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; see the module's docstring. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m toylib.chapters", description="Execute, check and read chapters."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("execute", help="execute stale chapters")
+    running.add_argument("--all", action="store_true", help="every chapter, stale or not")
+    running.add_argument("paths", nargs="*", type=Path)
+    checking = commands.add_parser("check", help="fail if a chapter is stale")
+    checking.add_argument("paths", nargs="*", type=Path)
+    reading = commands.add_parser("claims", help="print the verdicts")
+    reading.add_argument("--json", type=Path, help="write them here too")
+    for command in (running, checking, reading):
+        command.add_argument("--book", type=Path, default=Path("book"), help="the chapters' folder")
+    options = parser.parse_args(arguments)
+    try:
+        return {"execute": _execute, "check": _check, "claims": _claims}[options.command](options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _chosen(options: argparse.Namespace) -> list[Path]:
+    for path in options.paths:
+        if not path.is_file():
+            raise ValueError(
+                f"{path} is not a file; the chapters are {[p.name for p in chapters(options.book)]}"
+            )
+    return options.paths or chapters(options.book)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    stopped = (CellExecutionError, CellTimeoutError, DeadKernelError)
+
+    os.environ["TQDM_DISABLE"] = "1"  # a stored progress bar would be noise
+    failed = 0
+    for path in _chosen(options):
+        reasons = ["asked for"] if options.all else stale(path)
+        if not reasons:
+            print(f"{path}: up to date", flush=True)
+            continue
+        print(f"{path}: executing ({'; '.join(reasons)})", flush=True)
+        try:
+            print(f"{path}: done in {execute(path.resolve()):.0f} s", flush=True)
+        except stopped as error:
+            print(
+                f"{path}: failed; its stored outputs are as they were\n{error}", file=sys.stderr, flush=True
+            )
+            failed = 1
+    return failed
+
+
+def _check(options: argparse.Namespace) -> int:
+    found = {path: stale(path) for path in _chosen(options)}
+    for path, reasons in found.items():
+        if reasons:
+            print(f"{path} is stale: {'; '.join(reasons)}", file=sys.stderr)
+    n_stale = sum(map(bool, found.values()))
+    if n_stale:
+        print(f"{n_stale} of {len(found)} chapters are stale; `make book` executes them", file=sys.stderr)
+    else:
+        print(f"{len(found)} chapters are up to date")
+    return 1 if n_stale else 0
+
+
+def _claims(options: argparse.Namespace) -> int:
+    claims = read(options.book)
+    for claim in claims:
+        print(f"{claim['id']:16} {claim['verdict']:17} {shown_estimate(claim)}\n    {claim['statement']}")
+        if claim["measure"]:
+            print(f"    {claim['measure']}")
+    if options.json:
+        names = ["id", "chapter", "statement", "prediction", "measure", "estimate", "low", "high"]
+        names += ["n_models", "controls", "verdict", "tests"]
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps([{n: c[n] for n in names} for c in claims], indent=1) + "\n")
+        print(f"written to {options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

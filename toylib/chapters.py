@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -29,9 +30,11 @@ from .evidence import records
 
 STAMP = "application/vnd.toylib.stamp+json"
 SCOREBOARD = "application/vnd.toylib.scoreboard+json"
+EXERCISES = "application/vnd.toylib.exercises+json"
 PACKAGES = ("torch", "numpy", "numba", "scipy", "matplotlib", "scikit-learn")
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 FRONT_PAGE = "scoreboard"
+LEVELS = ("easy", "medium", "hard")
 CELL_TIMEOUT = 900  # seconds
 WITHOUT_NUMBERS = ("toylib.chapters", "toylib.notebook")  # they run commands and draw tables
 
@@ -67,6 +70,29 @@ def shown_estimate(claim: dict[str, Any]) -> str:
     if claim["estimate"] is None:
         return ""
     return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {claim['n_models']:,} models"
+
+
+def exercises(folder: str | Path) -> list[dict[str, Any]]:
+    """Every exercise and experiment of the chapters in a folder, the shortest and easiest first.
+
+    They are read from the titles of boxes, such as `Exercise 2 (medium, 10 minutes): two weights`.
+    Raises: ValueError, naming the chapter, for a title with minutes and no difficulty.
+    """
+    found = []
+    for path in chapters(folder):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        for number, rest in re.findall(r"admonition\} (E\w+ \d+)(.*)", text):
+            note = re.search(r"\([^()]*?(\d+) minutes[^()]*\)", rest)
+            if note is None:
+                continue
+            level = next((level for level in LEVELS if level in note[0]), None)
+            if level is None:
+                raise ValueError(f"{path.name}: {number} must be {', '.join(LEVELS)}; got {note[0]}")
+            name = rest.replace(note[0], "").strip(" :")
+            title = text.partition("\n")[0].lstrip("# ")
+            found.append(dict(minutes=int(note[1]), level=level, chapter=title, number=number, name=name))
+    return sorted(found, key=lambda task: (task["minutes"], LEVELS.index(str(task["level"]))))
 
 
 # --- stamps ----------------------------------------------------------------------------------------------
@@ -108,9 +134,9 @@ def stamp() -> dict[str, Any]:
     return {"modules": _module_digests(imported), "packages": _versions()}
 
 
-def scoreboard_stamp(claims: list[dict[str, Any]]) -> dict[str, str]:
-    """What the front page carries, to be found stale when the chapters' records change."""
-    return {"digest": _digest(json.dumps(claims, sort_keys=True))}
+def content_stamp(read: list[dict[str, Any]]) -> dict[str, str]:
+    """What a page that reads the other chapters carries, to be found stale when they say something else."""
+    return {"digest": _digest(json.dumps(read, sort_keys=True))}
 
 
 def stale(path: str | Path) -> list[str]:
@@ -139,8 +165,10 @@ def stale(path: str | Path) -> list[str]:
         if (installed := _versions().get(name)) != then:
             reasons.append(f"{name} was {then} and is {installed}")
     for bundle in bundles:
-        if SCOREBOARD in bundle and bundle[SCOREBOARD] != scoreboard_stamp(read(path.parent)):
+        if SCOREBOARD in bundle and bundle[SCOREBOARD] != content_stamp(read(path.parent)):
             reasons.append("the chapters' records have changed")
+        if EXERCISES in bundle and bundle[EXERCISES] != content_stamp(exercises(path.parent)):
+            reasons.append("the chapters' exercises have changed")
     return reasons
 
 

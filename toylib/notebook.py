@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .chapters import SCOREBOARD, STAMP, read, scoreboard_stamp, shown_estimate, stamp
+from .chapters import EXERCISES, SCOREBOARD, STAMP, content_stamp, read, shown_estimate, stamp
 
 
 class Display:
@@ -113,9 +113,15 @@ def scoreboard(folder: str | Path = ".") -> Display:
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),
         **{
             "text/html": _html_table(lines, ("", "Claim", "Verdict", "Measure", "Estimate"), "scoreboard"),
-            SCOREBOARD: scoreboard_stamp(claims),
+            SCOREBOARD: content_stamp(claims),
         },
     )
+
+
+def exercises(tasks: list[dict[str, Any]]) -> Display:
+    """The exercises that `chapters.exercises` found, as a table."""
+    shown = table([list(task.values()) for task in tasks], ["minutes", "difficulty", "chapter", "", "about"])
+    return Display(shown.text, **shown.data, **{EXERCISES: content_stamp(tasks)})
 
 
 def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:

@@ -181,8 +181,11 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
         place = folder / "colab" / chapter.stem
         remove = [options.python, "-m", "pip", "uninstall", "--quiet", "--yes", "toylib"]
         subprocess.run(remove, check=True, capture_output=True)
-        check = [options.python, "-c", "import importlib.util as u; assert u.find_spec('toylib') is None"]
-        subprocess.run(check, check=True, cwd=folder)
+        # pip leaves the compiled functions, and Python would import their folder as an empty package
+        rest = "import shutil, sysconfig as s; shutil.rmtree(s.get_path('purelib') + '/toylib', True)"
+        gone = "import importlib.util as u; assert u.find_spec('toylib') is None, 'toylib is still there'"
+        for code in (rest, gone):
+            subprocess.run([options.python, "-c", code], check=True, cwd=folder)
     place.mkdir(parents=True, exist_ok=True)
     if not options.colab:
         shutil.copytree(clone / "book" / "data", place / "data", dirs_exist_ok=True)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from bad_input import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -297,6 +298,4 @@ BAD = [
 @pytest.mark.bad_input
 @pytest.mark.parametrize(("call", "message"), BAD, ids=range(len(BAD)))
 def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=".") as caught:
-        call()
-    assert message in str(caught.value)
+    refused(call, message)

@@ -1,8 +1,11 @@
 """Many starts: what is kept, what is recorded, and that it can be repeated."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from bad_input import refused
 
 from toylib.features import SparseFeatures
 from toylib.models import ReLUHiddenModel, ReLUOutputModel
@@ -104,8 +107,7 @@ def test_paired_losses_are_disjoint_parts_with_the_mean_of_the_whole():
 )
 def test_bad_searches_are_refused_by_name(change, message):
     arguments = {"n_hidden": 2, "n_starts": 8, "rounds": [(4, 10, 0.1)]} | change
-    with pytest.raises(ValueError, match=message):
-        search(ReLUHiddenModel, FEATURES, **arguments)
+    refused(lambda: search(ReLUHiddenModel, FEATURES, **arguments), re.compile(message))
 
 
 def test_features_of_several_rows_are_refused():

@@ -1,0 +1,23 @@
+"""The one check of bad calls: a single named error that says what must be and what came instead."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+
+def refused(
+    call: Callable[[], object], message: str | re.Pattern[str], error: type[Exception] = ValueError
+) -> None:
+    """Assert that the call raises this error with this message: `argument must be ...; got value`.
+
+    A text must stand in the message as it is, a pattern must match. The error must be this one itself, not
+    a kind of it (json and codecs raise kinds of ValueError), and must not show another one behind it.
+    """
+    with pytest.raises(error) as caught:
+        call()
+    raised, text = caught.value, str(caught.value)
+    assert type(raised) is error
+    assert raised.__suppress_context__ or raised.__context__ is None, "a second error shows behind it"
+    assert message.search(text) if isinstance(message, re.Pattern) else message in text, text
+    assert re.search(r"\S must .*\S[;:] \S", text, re.DOTALL), text

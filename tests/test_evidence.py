@@ -102,6 +102,12 @@ def test_an_interval_prints_itself():
     assert str(evidence.Interval(0.12345, 0.1, 0.2)) == "0.123 [0.1, 0.2]"
 
 
+def test_bootstrap_calls_the_statistic_once_a_resample():
+    calls = []
+    bootstrap([1.0, 2.0, 3.0], statistic=lambda x: calls.append(0) or x.mean(), n_resamples=100)
+    assert 100 <= len(calls) <= 102  # and for the estimate itself
+
+
 # --- trends ----------------------------------------------------------------------------------------------
 
 
@@ -119,6 +125,19 @@ def test_spearman_by_hand_with_its_interval():
     half = 1.96 * math.sqrt((1 + 0.32) / 2)
     assert low == pytest.approx(math.tanh(math.atanh(0.8) - half))
     assert high == pytest.approx(math.tanh(math.atanh(0.8) + half))
+
+
+def test_page_test_by_hand():
+    # two rows in order: L = 2 (1 + 4 + 9) = 28, its mean under no trend 2 * 3 * 4^2 / 4 = 24, its variance
+    # 2 * 3^2 * 4 * 8 / 144 = 4: two standard deviations above, one-sided
+    found = rising_trend(np.array([[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]]))
+    assert found.p_value == pytest.approx(0.5 * math.erfc(2 / math.sqrt(2)))
+    assert found.rho == pytest.approx(1)
+
+
+def test_spearman_needs_no_more_than_four_points():
+    # ranks 1 2 3 4 against 2 1 4 3: rho = 1 - 6 * 4 / (4 * 15) = 0.6
+    assert spearman([1, 2, 3, 4], [20, 10, 40, 30]).estimate == pytest.approx(0.6)
 
 
 def test_rising_trend_sees_a_trend_and_its_direction():
@@ -186,7 +205,7 @@ def judged(**changes):
 def test_a_verdict_displays_stable_text_and_carries_its_numbers():
     bundle = judged()._repr_mimebundle_()
     assert bundle["text/plain"] == "claim-1: supported"
-    assert "0.7" in bundle["text/html"]
+    assert "share: <b>0.7</b> [0.6, 0.8]" in bundle["text/html"]
     assert "&lt;mix&gt;" in bundle["text/html"]
     record = bundle[evidence.MIME]
     assert json.loads(json.dumps(record)) == record
@@ -258,6 +277,7 @@ def test_a_missing_notebook_is_named(tmp_path):
 
 NAN = float("nan")
 BAD = [
+    (lambda: bootstrap(1.0), "samples must hold at least 2 seeds; got [1]"),
     (lambda: bootstrap([1.0]), "samples must hold at least 2 seeds; got [1]"),
     (lambda: bootstrap([1.0, NAN]), "samples must be finite; got"),
     (lambda: bootstrap([]), "samples must not be empty"),

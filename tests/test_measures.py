@@ -102,6 +102,14 @@ def test_contributions_of_linear_hidden_units_are_the_squared_weights():
     torch.testing.assert_close(measures.contributions(model, SparseFeatures(2, 0.1)), one([[1.0, 0.25]]))
 
 
+def test_both_signs_of_a_signed_feature_come_back_through_a_linear_unit():
+    model = LinearModel(1, 1)
+    with torch.no_grad():
+        model.W.fill_(0.5)
+    # 0.5 * 0.5 for e_i, and (-0.5) towards the target -1, so 0.25 again
+    assert measures.contributions(model, SparseFeatures(1, 0.1, signed=True)).item() == 0.5
+
+
 def test_contributions_of_an_exact_absolute_value_pair_are_one_a_neuron():
     model = AbsoluteValueModel(1, 2)
     with torch.no_grad():
@@ -171,6 +179,11 @@ def test_features_per_neuron_counts_what_exceeds_a_share_of_the_largest():
 def test_the_threshold_itself_does_not_count():
     assert measures.features_per_neuron(one([[1.0, 0.25]]), theta=0.25).item() == 1
     assert measures.features_per_neuron(one([[1.0, 0.2501]]), theta=0.25).item() == 2
+
+
+def test_the_usual_thresholds_are_a_quarter_of_the_largest_and_a_twentieth_of_a_feature():
+    C = one([[1.0, 0.24], [1.0, 0.26], [0.049, 0.0], [0.051, 0.0]])
+    assert measures.features_per_neuron(C).tolist() == [[1, 2, 0, 1]]
 
 
 def test_kinds_dead_monosemantic_polysemantic():

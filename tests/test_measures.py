@@ -46,6 +46,10 @@ def test_dimensionality_and_interference_of_regular_shapes(W, dimensionality, to
     torch.testing.assert_close(measures.feature_norm(W), torch.ones(1, n))
 
 
+def test_dimensionality_does_not_depend_on_length():
+    assert measures.feature_dimensionality(0.01 * torch.eye(2)[None]).tolist() == [[1, 1]]
+
+
 def test_an_unlearned_feature_has_dimensionality_zero_and_no_interference():
     W = one([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     assert measures.feature_dimensionality(W).tolist() == [[1, 1, 0]]
@@ -227,6 +231,24 @@ def test_represented_asks_both_signs_of_an_absolute_value():
     # the second feature comes back for one sign only: (0.9 + 0) / 2
     assert measures.represented(model, features).tolist() == [[True, False]]
     assert measures.represented(model, features, above=0.4).tolist() == [[True, True]]
+
+
+def test_represented_is_a_gain_above_one_half_whatever_the_sign():
+    model = AbsoluteValueModel(1, 2, [0, 1])
+    with torch.no_grad():
+        model.W1.copy_(torch.tensor([[[1.0], [-1.0]]] * 2))
+        model.W2.copy_(torch.tensor([[[0.51, 0.51]], [[0.49, 0.49]]]))
+    assert measures.represented(model, SparseFeatures(1, 0.1, signed=True)).tolist() == [[True], [False]]
+
+
+def test_a_neuron_exactly_at_the_bound_is_dead():
+    C = torch.tensor([[[0.25, 0.0]]])  # a number that float32 holds exactly
+    assert not measures.features_of_neurons(C, dead_below=0.25).any()
+    assert measures.features_of_neurons(C, dead_below=0.24).tolist() == [[[True, False]]]
+
+
+def test_regime_lists_the_last_part_too():
+    assert measures.regime(torch.eye(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)) == [(1, 1)] * 2
 
 
 def test_regime_lists_the_connected_parts():

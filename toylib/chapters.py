@@ -147,21 +147,22 @@ def stale(path: str | Path) -> list[str]:
     path = Path(path)
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        bundles = [o.get("data", {}) for cell in notebook["cells"] for o in cell.get("outputs", [])]
-        cells = _cells_digest(notebook)
+        bundles = [dict(o.get("data", {})) for cell in notebook["cells"] for o in cell.get("outputs", [])]
+        made_by: dict[str, Any] = dict(next((b[STAMP] for b in bundles if STAMP in b), {}))
+        modules, packages = dict(made_by.get("modules", {})), dict(made_by.get("packages", {}))
+        executed = [c["execution_count"] is not None for c in notebook["cells"] if c["cell_type"] == "code"]
+        cells, recorded = _cells_digest(notebook), notebook["metadata"].get("toylib", {}).get("cells")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
-    stamp: dict[str, Any] = next((b[STAMP] for b in bundles if STAMP in b), {})
-    if not stamp or any(
-        cell["cell_type"] == "code" and cell["execution_count"] is None for cell in notebook["cells"]
-    ):
+    if not made_by or not all(executed):
         return ["it has not been executed from first to last"]
     reasons = []
-    if notebook["metadata"].get("toylib", {}).get("cells") != cells:
+    if recorded != cells:
         reasons.append("its cells have changed")
-    now = _module_digests(stamp["modules"])
-    reasons += [f"{name} has changed" for name, digest in stamp["modules"].items() if now[name] != digest]
-    for name, then in stamp["packages"].items():
+    now = _module_digests(modules)
+    # a module of which no number depends may stand in an old stamp
+    reasons += [f"{name} has changed" for name in now if now[name] != modules[name]]
+    for name, then in packages.items():
         if (installed := _versions().get(name)) != then:
             reasons.append(f"{name} was {then} and is {installed}")
     for bundle in bundles:

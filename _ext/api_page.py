@@ -1,0 +1,78 @@
+"""The directive `api`: public functions and classes of toylib modules, as their source has them.
+
+The docstrings are plain text with blocks for shapes, units and errors, laid out for the eye. Shown as code
+they keep that layout; a signature keeps its line breaks, and shapes stand in it.
+"""
+
+import ast
+from pathlib import Path
+from textwrap import dedent
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+
+PACKAGE = Path(__file__).parent.parent / "toylib"
+
+
+def source_of(module: str) -> Path:
+    """The file of a module; raises ValueError if there is none."""
+    path = PACKAGE / module / "__init__.py" if (PACKAGE / module).is_dir() else PACKAGE / f"{module}.py"
+    if not path.is_file():
+        raise ValueError(f"api must name modules of toylib; got {module!r}")
+    return path
+
+
+def heads(body: list[ast.stmt], lines: list[str]) -> list[tuple[str, str]]:
+    """Name and source, up to where the body begins, of every public function and class with a docstring."""
+    found = []
+    for node in body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if ast.get_docstring(node) is None:
+            continue
+        last = node.body[0]
+        fields = node.body[1:] if isinstance(node, ast.ClassDef) else []
+        for field in fields:  # of a dataclass
+            if not isinstance(field, ast.AnnAssign):
+                break
+            last = field
+        found.append((node.name, dedent("\n".join(lines[node.lineno - 1 : last.end_lineno]))))
+        if isinstance(node, ast.ClassDef):
+            found += [(f"{node.name}.{name}", text) for name, text in heads(node.body, lines)]
+    return found
+
+
+class Api(Directive):
+    """A section for each module that the content names, one a line."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        sections: list[nodes.Node] = []
+        for module in filter(None, map(str.strip, self.content)):
+            path = source_of(module)
+            self.state.document.settings.env.note_dependency(str(path))
+            text = path.read_text(encoding="utf-8")
+            tree = ast.parse(text)
+            section = nodes.section(ids=[f"toylib-{module}"], names=[f"toylib.{module}"])
+            section += nodes.title("", f"toylib.{module}")
+            for paragraph in (ast.get_docstring(tree) or "").split("\n\n"):
+                aside = paragraph.startswith(" ")  # commands, indented
+                section += (
+                    nodes.literal_block("", dedent(paragraph), language="none")
+                    if aside
+                    else (nodes.paragraph("", paragraph))
+                )
+            for name, head in heads(tree.body, text.splitlines()):
+                entry = nodes.literal_block(
+                    "", head, language="python", ids=[f"toylib-{module}-{name}".lower()]
+                )
+                section += entry
+            sections.append(section)
+        return sections
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("api", Api)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,51 @@
+"""The page that shows toylib's functions: every module and every public name is on it."""
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "_ext"))
+from api_page import PACKAGE, heads, source_of  # noqa: E402
+
+PAGE = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+NAMED = " ".join(re.findall(r"```\{api\}\n(.*?)```", PAGE, re.DOTALL)).split()
+
+
+def test_every_module_is_on_the_page_once():
+    modules = [path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"]
+    assert sorted(NAMED) == sorted([*modules, "lab"])
+
+
+@pytest.mark.parametrize("module", NAMED)
+def test_every_public_name_is_shown_with_its_signature_and_docstring(module):
+    text = source_of(module).read_text(encoding="utf-8")
+    shown = dict(heads(ast.parse(text).body, text.splitlines()))
+    loaded = importlib.import_module(f"toylib.{module}")
+    public = [
+        name
+        for name, value in vars(loaded).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == loaded.__name__
+        and value.__doc__
+    ]
+    assert set(public) <= set(shown)
+    for name in public:
+        assert inspect.getdoc(vars(loaded)[name]).splitlines()[0] in shown[name]
+
+
+def test_a_head_ends_where_the_body_begins():
+    head = 'def f(\n    x,\n):\n    """Docs.\n\n    More.\n    """'
+    text = head + '\n    return x\n\n\ndef _g():\n    """Hidden."""\n'
+    assert heads(ast.parse(text).body, text.splitlines()) == [("f", head)]
+
+
+def test_an_unknown_module_is_named():
+    with pytest.raises(ValueError, match="api must name modules of toylib; got 'nothing'"):
+        source_of("nothing")

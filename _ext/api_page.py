@@ -24,22 +24,26 @@ def source_of(module: str) -> Path:
 
 
 def heads(body: list[ast.stmt], lines: list[str]) -> list[tuple[str, str]]:
-    """Name and source, up to where the body begins, of every public function and class with a docstring."""
+    """Name and source, up to where the body begins, of every public function and class with a docstring.
+
+    A class comes with the fields and the methods that a caller may use.
+    """
     found = []
     for node in body:
         if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
             continue
         if ast.get_docstring(node) is None:
             continue
-        last = node.body[0]
-        fields = node.body[1:] if isinstance(node, ast.ClassDef) else []
-        for field in fields:  # of a dataclass
-            if not isinstance(field, ast.AnnAssign):
-                break
-            last = field
-        found.append((node.name, dedent("\n".join(lines[node.lineno - 1 : last.end_lineno]))))
+        last, methods = node.body[0], []
         if isinstance(node, ast.ClassDef):
-            found += [(f"{node.name}.{name}", text) for name, text in heads(node.body, lines)]
+            methods = heads(node.body, lines)
+            for field in node.body[1:]:  # of a dataclass
+                if not isinstance(field, ast.AnnAssign):
+                    break
+                last = field
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        parts = ["\n".join(lines[first - 1 : last.end_lineno]), *(text for _, text in methods)]
+        found.append((node.name, "\n\n".join(parts)))
     return found
 
 
@@ -50,6 +54,7 @@ class Api(Directive):
 
     def run(self) -> list[nodes.Node]:
         sections: list[nodes.Node] = []
+        self.state.document.settings.env.note_dependency(__file__)
         for module in filter(None, map(str.strip, self.content)):
             path = source_of(module)
             self.state.document.settings.env.note_dependency(str(path))
@@ -58,17 +63,13 @@ class Api(Directive):
             section = nodes.section(ids=[f"toylib-{module}"], names=[f"toylib.{module}"])
             section += nodes.title("", f"toylib.{module}")
             for paragraph in (ast.get_docstring(tree) or "").split("\n\n"):
-                aside = paragraph.startswith(" ")  # commands, indented
-                section += (
-                    nodes.literal_block("", dedent(paragraph), language="none")
-                    if aside
-                    else (nodes.paragraph("", paragraph))
-                )
+                if paragraph.startswith(" "):  # commands
+                    section += nodes.literal_block("", dedent(paragraph), language="none")
+                else:
+                    section += nodes.paragraph("", "", *self.state.inline_text(paragraph, self.lineno)[0])
             for name, head in heads(tree.body, text.splitlines()):
-                entry = nodes.literal_block(
-                    "", head, language="python", ids=[f"toylib-{module}-{name}".lower()]
-                )
-                section += entry
+                identity = f"toylib-{module}-{name}".lower()
+                section += nodes.literal_block("", head, language="python", ids=[identity])
             sections.append(section)
         return sections
 

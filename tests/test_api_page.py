@@ -46,6 +46,14 @@ def test_a_head_ends_where_the_body_begins():
     assert heads(ast.parse(text).body, text.splitlines()) == [("f", head)]
 
 
+def test_a_class_brings_its_decorator_fields_and_public_methods():
+    head = '@dataclass\nclass C:\n    """Docs."""\n\n    x: int = 0'
+    method = '    @property\n    def f(self):\n        """More."""'
+    hidden = '    def _g(self):\n        """Hidden."""\n        return 1\n'
+    text = f"{head}\n\n{hidden}\n{method}\n        return 2\n"
+    assert heads(ast.parse(text).body, text.splitlines()) == [("C", f"{head}\n\n{method}")]
+
+
 def test_an_unknown_module_is_named():
     with pytest.raises(ValueError, match="api must name modules of toylib; got 'nothing'"):
         source_of("nothing")

@@ -2,6 +2,7 @@
 a page for addresses that lead nowhere, and the picture that shows when a page is shared."""
 
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -50,11 +51,18 @@ def without_thebe(app: Sphinx) -> None:
         listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
 
 
-def preview(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
-    """Add to a page's head what a site that links to it shows: address, kind and picture."""
-    if not app.config.html_baseurl:
+def preview(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Add to a page's head what a site that links to it shows: title, first sentences, address and picture."""
+    if not app.config.html_baseurl or doctree is None:  # the search page and the index have no text
         return
+    title = next(iter(doctree.findall(nodes.title)), None)
+    words = " ".join(next(iter(doctree.findall(nodes.paragraph)), nodes.paragraph()).astext().split())
     facts = {
+        "property=og:title": app.config.project if title is None else title.astext(),
+        "property=og:description": textwrap.shorten(words, 200, placeholder=" …"),
+        "property=og:site_name": app.config.project,
         "property=og:type": "website",
         "property=og:url": f"{app.config.html_baseurl}{page}.html",
         "property=og:image": f"{app.config.html_baseurl}{PREVIEW.name}",

@@ -442,7 +442,10 @@ def test_page_shared_elsewhere_has_a_title_words_and_a_picture(page: str) -> Non
         attribute(m, "property") or attribute(m, "name"): attribute(m, "content")
         for m in parsed(page).find_all("meta")
     }
-    assert facts["og:title"]
+    heading = parsed(page).find("h1")
+    assert heading is not None
+    assert facts["og:title"] in heading.get_text()
+    assert 40 < len(facts["og:description"]) <= 200
     assert facts["description"]
     assert facts["og:url"] == home + page
     assert facts["og:image"].startswith(home)

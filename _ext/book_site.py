@@ -54,7 +54,7 @@ def without_thebe(app: Sphinx) -> None:
 def preview(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Add to a page's head what a site that links to it shows: title, first sentences, address and picture."""
+    """Add to a page's head what a site that links to it shows: title, first words, address and picture."""
     if not app.config.html_baseurl or doctree is None:  # the search page and the index have no text
         return
     title = next(iter(doctree.findall(nodes.title)), None)

@@ -101,6 +101,16 @@ OVERFLOW = """
 }
 """
 
+# pictures that are shown in another ratio of width to height than they have
+SQUEEZED = """
+() => [...document.querySelectorAll("main img")]
+  .filter(img => img.clientWidth && img.naturalWidth && getComputedStyle(img).objectFit === "fill")
+  .map(img => ({src: img.src, shown: img.clientWidth / img.clientHeight,
+    own: img.naturalWidth / img.naturalHeight}))
+  .filter(({shown, own}) => Math.abs(shown / own - 1) > 0.02)
+  .map(({shown, own, src}) => `${src.split("/").pop()}: ${shown.toFixed(2)}, drawn ${own.toFixed(2)}`)
+"""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -111,6 +121,7 @@ class Seen:
     failed: list[str]
     console: list[str]
     overflow: dict[int, list[str]]
+    squeezed: dict[int, list[str]]
 
 
 @functools.cache
@@ -219,11 +230,11 @@ def visit(browser: Browser, server: str) -> Any:
         try:
             page.goto(server + name, wait_until="load")
             facts = page.evaluate(LOOK)
-            overflow = {DESKTOP: page.evaluate(OVERFLOW)}
+            overflow, squeezed = {DESKTOP: page.evaluate(OVERFLOW)}, {DESKTOP: page.evaluate(SQUEEZED)}
             page.set_viewport_size({"width": PHONE, "height": 740})
             page.wait_for_timeout(100)
-            overflow[PHONE] = page.evaluate(OVERFLOW)
-            return Seen(facts, requests, failed, console, overflow)
+            overflow[PHONE], squeezed[PHONE] = page.evaluate(OVERFLOW), page.evaluate(SQUEEZED)
+            return Seen(facts, requests, failed, console, overflow, squeezed)
         finally:
             page.context.close()
 
@@ -414,6 +425,12 @@ def test_page_shows_no_markup_source(page: str, visit: Any) -> None:
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_page_does_not_scroll_sideways(page: str, width: int, visit: Any) -> None:
     assert visit(page).overflow[width] == []
+
+
+@every(CONTENT)
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_pictures_keep_their_shape(page: str, width: int, visit: Any) -> None:
+    assert visit(page).squeezed[width] == []
 
 
 @every([*CONTENT, BARE])

@@ -713,14 +713,17 @@ FAKE_MODEL = (
   };
   const el = document.body.appendChild(document.createElement("div"));
   const done = L.default.render({model, el}), {lab} = el.firstChild;
-  lab.part.n.value = 8;
-  lab.part.n.dispatchEvent(new Event("input"));
-  const followed = lab.state.n;
+  for (const n of [6, 7, 8]) {
+    lab.part.n.value = n;
+    lab.part.n.dispatchEvent(new Event("input"));
+  }
+  const followed = lab.state.n, whileHeld = saved.length;
+  lab.part.n.dispatchEvent(new Event("change"));
   state = {preset: "both-kinds"};
   listeners["change:state"]();
   const linkHidden = lab.part.link.hidden, hash = location.hash;
   done();
-  return {followed, saved, task: lab.state.task, linkHidden, hash, running: lab.running};
+  return {followed, whileHeld, saved, task: lab.state.task, linkHidden, hash, running: lab.running};
 }"""
 )
 
@@ -728,6 +731,7 @@ FAKE_MODEL = (
 def test_widget_state_follows_the_reader_and_the_lab_follows_the_state(visit: Any) -> None:
     got = visit(Lab(speed="slow")).evaluate(FAKE_MODEL, [SOURCE, {"preset": "pentagon"}])
     assert got["followed"] == 8
+    assert got["whileHeld"] == 0  # the kernel hears of a slider when it is let go
     assert got["saved"] == [{"preset": "pentagon", "n": 8}]
     assert got["task"] == "copy"
     assert got["linkHidden"]

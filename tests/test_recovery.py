@@ -56,7 +56,7 @@ def test_an_atom_of_zeros_is_no_direction():
     ("truth", "atoms", "message"),
     [
         (np.eye(3), np.eye(4), "columns of one length; got 3 and 4"),
-        (np.zeros((3, 2)), np.eye(3), "column of zeros"),
+        (np.zeros((3, 2)), np.eye(3), "truth must hold directions; got zeros in column"),
         (np.full((3, 2), np.nan), np.eye(3), "must be finite"),
     ],
 )

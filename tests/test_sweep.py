@@ -251,6 +251,20 @@ def test_ctrl_c_ends_at_once_with_the_finished_blocks_stored(tmp_path, longer_ex
     assert_same(longer_result(tmp_path), longer_expected)
 
 
+def test_ctrl_c_while_a_block_is_written_leaves_no_half_of_it(tmp_path, expected, monkeypatch):
+    """The test above meets this moment now and then, this one always."""
+
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_module.os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert_same(run(tmp_path), expected)
+
+
 def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected):
     body = """
         import os, signal, warnings

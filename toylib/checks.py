@@ -71,13 +71,13 @@ def seeds(name: str, value: object) -> np.ndarray:
     """Return `value` (one whole number or several) as int64 seeds, or raise ValueError."""
     if isinstance(value, Integral) and not isinstance(value, bool):
         value = [value]
-    allowed = "whole numbers from 0 to 2**53"
+    allowed = "whole numbers from 0 to 2**32 - 1"
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
     result = np.asarray(list(value))
     if result.ndim != 1 or result.size == 0 or result.dtype.kind not in "iu":
         raise ValueError(f"{name} must be {allowed}, at least one; got {_shown(value)}")
-    if result.min() < 0 or result.max() > 2**53:
+    if result.min() < 0 or result.max() >= 2**32:  # torch's generator sees no more bits
         raise ValueError(
             f"{name} must be {allowed}; got {_shown(result.min() if result.min() < 0 else result.max())}"
         )

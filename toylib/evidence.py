@@ -300,7 +300,6 @@ def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
 
     A claim that another notebook leaves untested does not displace one that was tested.
 
-
     Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -314,7 +313,8 @@ def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
             raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
         for claim in claims:
             missing = needed - set(claim) if isinstance(claim, dict) else needed
-            if missing or claim["verdict"] not in (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED):
+            known = (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED)
+            if missing or not isinstance(claim["id"], str) or claim["verdict"] not in known:
                 raise ValueError(f"{path} holds a damaged record of a claim; run the chapter again")
             before = found.get(claim["id"])
             if before is None or before["chapter"] == path.stem or claim["verdict"] != NOT_TESTED:

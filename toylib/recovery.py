@@ -110,7 +110,7 @@ def mean_max_matching(truth: Float[np.ndarray, "d n_true"], atoms: Float[np.ndar
     are two features.
 
     Units:  cosine; 1 if every true direction is an atom.
-    Raises: ValueError if the columns differ in length or truth holds a column of zeros.
+    Raises: ValueError if the columns differ in length or a column of truth is zero.
     Source: Hungarian matching by scipy; the score is that of Song et al. 2025 with its sign.
     """
     a, b = checks.array("truth", truth, ndim=2), checks.array("atoms", atoms, ndim=2)
@@ -118,7 +118,9 @@ def mean_max_matching(truth: Float[np.ndarray, "d n_true"], atoms: Float[np.ndar
         raise ValueError(f"truth and atoms must have columns of one length; got {len(a)} and {len(b)}")
     lengths = np.linalg.norm(a, axis=0)
     if lengths.min() == 0:
-        raise ValueError("truth must not hold a column of zeros: it has no direction")
+        raise ValueError(
+            f"truth must hold directions; got zeros in column {int(lengths.argmin())} of {len(lengths)}"
+        )
     cosine = (a / lengths).T @ (b / np.maximum(np.linalg.norm(b, axis=0), 1e-12))
     rows, columns = linear_sum_assignment(cosine, maximize=True)
     return float(cosine[rows, columns].sum() / a.shape[1])

@@ -228,13 +228,14 @@ def _write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise OSError(
             error.errno,
             f"a block could not be stored ({error.strerror}); those stored before are kept, the same call "
             "continues once there is room",
             str(path),
         ) from None
+    finally:  # whatever ended it, Ctrl-C too
+        draft.unlink(missing_ok=True)
 
 
 def _save(store: Path, block: Block, result: dict[str, np.ndarray]) -> None:

@@ -764,7 +764,8 @@ const TASKS = {output: "Directions: ReLU output", copy: "Neurons: third model, c
 const SETS = {none: "independent", "together-2": "together, in twos", "together-3": "together, in threes", "apart-2": "one at a time, of two", "apart-3": "one at a time, of three"};
 const SPEEDS = {slow: ["slow: 20 steps a second", 20], medium: ["medium: 400 a second", 400], fast: ["as fast as it goes", 1e6]};
 const LENGTHS = [500, 1000, 2000, 4000, 10000];
-const STARTS = 20, FRAME_BUDGET = 9; // starts of a search; milliseconds of training between two pictures
+const STARTS = 20; // of a search
+const FRAME_BUDGET = 9, HELD_BUDGET = 3; // milliseconds of training between two pictures; while a control moves
 
 const options = entries => Object.entries(entries).map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
 const choice = (id, text, entries) => `<div class="field"><label for="${id}">${text}</label><select id="${id}">${options(entries)}</select></div>`;
@@ -884,7 +885,7 @@ function isDark() {
 
 class Lab {
   constructor(host, {state = {}, name = null, onChange = () => {}} = {}) {
-    Object.assign(this, {host, name, onChange, preset: state, angles: {turn: 25, tilt: 20}});
+    Object.assign(this, {host, name, onChange, preset: state, angles: {turn: 25, tilt: 20}, touched: -Infinity});
     this.root = host.shadowRoot ?? host.attachShadow({mode: "open"});
     this.root.innerHTML = `<style>${STYLE}</style>${PAGE}`;
     this.part = Object.fromEntries([...this.root.querySelectorAll("[id]")].map(node => [node.id, node]));
@@ -922,11 +923,18 @@ class Lab {
     if (fresh) this.restart();
     else if (data) this.trainer.aim(this.state);
     if (fresh || data) this.run();
-    this.remember();
-    this.controls();
-    this.draw();
+    this.show();
   }
 
+  /** Show what the reader changed: with the next picture while training, else at once. */
+  show() {
+    this.touched = performance.now();
+    this.controls();
+    if (this.running) this.drawn = -Infinity;
+    else this.draw();
+  }
+
+  /** Tell the kernel and the page's address; once a slider is let go, as browsers limit how often an address may change. */
   remember() {
     this.onChange(changesOf(this.state));
     if (!this.name) return;
@@ -968,11 +976,11 @@ class Lab {
   tick(now) {
     this.frame = null;
     if (!this.running) return;
-    const began = performance.now();
-    if (this.search) this.explore(began);
+    const began = performance.now(), until = began + (began - this.touched < 300 ? HELD_BUDGET : FRAME_BUDGET);
+    if (this.search) this.explore(until);
     else {
       this.owed += SPEEDS[this.state.speed][1] * Math.min(0.1, Math.max(0, now - this.last) / 1000);
-      while (this.owed >= 1 && !this.trainer.finished && performance.now() - began < FRAME_BUDGET) {
+      while (this.owed >= 1 && !this.trainer.finished && performance.now() < until) {
         this.trainer.step();
         this.owed--;
       }
@@ -990,9 +998,9 @@ class Lab {
   }
 
   /** Train one start after another; the one with the lowest loss on the same held-out inputs stays. */
-  explore(began) {
+  explore(until) {
     const {search} = this;
-    while (performance.now() - began < FRAME_BUDGET) {
+    while (performance.now() < until) {
       search.trainer ??= new Trainer({...this.state, seed: search.first + search.results.length});
       if (!search.trainer.finished) {
         search.trainer.step();
@@ -1048,7 +1056,10 @@ class Lab {
       const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
       this.say(copied ? "Link copied. " : "The address of this page now leads here: copy it. ");
     });
-    on(part.next, "click", () => this.change({seed: (this.state.seed + 1) % (LIMITS.seed[1] + 1)}));
+    on(part.next, "click", () => {
+      this.change({seed: (this.state.seed + 1) % (LIMITS.seed[1] + 1)});
+      this.remember();
+    });
     on(part.preset, "change", () => {
       if (part.preset.value === "own") return this.controls();
       this.set({preset: part.preset.value, speed: this.state.speed});
@@ -1058,6 +1069,7 @@ class Lab {
     for (const key of ["decay", "n", "m"]) on(part[key], "input", () => this.change({[key]: Number(part[key].value)}));
     for (const key of ["task", "sets", "speed"]) on(part[key], "change", () => this.change({[key]: part[key].value}));
     for (const key of ["steps", "seed"]) on(part[key], "change", () => this.change({[key]: Number(part[key].value)}));
+    for (const key of ["sparsity", "decay", "n", "m", "task", "sets", "speed", "steps", "seed"]) on(part[key], "change", () => this.remember());
     for (const key of ["turn", "tilt"]) on(part[key], "input", () => this.turnTo({[key]: Number(part[key].value)}));
     on(part.numbers, "toggle", () => this.table());
     on(part.view, "pointerdown", event => {
@@ -1083,8 +1095,7 @@ class Lab {
 
   turnTo(angles) {
     Object.assign(this.angles, angles);
-    this.controls();
-    this.draw();
+    this.show();
   }
 
   themed() {

@@ -76,6 +76,11 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap(values, seed=3) != bootstrap(values, seed=4)
 
 
+def test_bootstrap_takes_two_thousand_resamples_of_seed_zero_unless_told():
+    values = np.random.default_rng(3).normal(size=30)
+    assert bootstrap(values) == bootstrap(values, n_resamples=2000, seed=0)
+
+
 def test_a_wider_level_gives_a_wider_interval():
     values = np.random.default_rng(0).normal(size=100)
     narrow, wide = bootstrap(values, level=0.5), bootstrap(values, level=0.99)
@@ -135,9 +140,20 @@ def test_page_test_by_hand():
     assert found.rho == pytest.approx(1)
 
 
+def test_spearman_of_values_that_differ_by_one_is_that_of_any_others():
+    assert spearman([0, 0.2, 0.7, 1], [3, 3.5, 3.6, 4]).estimate == pytest.approx(1)
+
+
 def test_spearman_needs_no_more_than_four_points():
     # ranks 1 2 3 4 against 2 1 4 3: rho = 1 - 6 * 4 / (4 * 15) = 0.6
     assert spearman([1, 2, 3, 4], [20, 10, 40, 30]).estimate == pytest.approx(0.6)
+
+
+def test_page_test_of_the_least_table_by_hand():
+    """Two rows in order: Page's L = 28 where chance gives 24 with variance 4, so z = 2 without a correction."""
+    rho, p_value = rising_trend([[1, 2, 3], [0.1, 0.2, 0.7]])
+    assert rho == pytest.approx(1)
+    assert p_value == pytest.approx(0.5 * math.erfc(2 / math.sqrt(2)))
 
 
 def test_rising_trend_sees_a_trend_and_its_direction():
@@ -212,6 +228,16 @@ def test_a_verdict_displays_stable_text_and_carries_its_numbers():
     assert (record["estimate"], record["n_models"], record["verdict"]) == (0.7, 1000, "supported")
     assert record["tests"] == {"above one half": True}
     assert record["controls"] == {"random": 0.1}
+
+
+def test_a_verdict_shows_which_tests_held_and_which_failed():
+    shown = judged(tests={"first": True, "second": False})._repr_mimebundle_()["text/html"]
+    assert "first: <b>&#10003; holds</b>" in shown
+    assert "second: <b>&#10007; fails</b>" in shown
+
+
+def test_an_interval_may_end_at_its_estimate():
+    assert judged(low=0.7).low == judged(high=0.7).high == 0.7
 
 
 def test_a_claim_shown_before_its_run_is_recorded_as_not_tested():
@@ -300,6 +326,11 @@ BAD = [
     (lambda: spearman([1, 2, 3], [1, 2, 3]), "4 points or more; got 3 and 3"),
     (lambda: spearman([1, 2, 3, 4], [1, 2, 3, 4, 5]), "equally long, 4 points or more; got 4 and 5"),
     (lambda: spearman([1, 2, 3, 4], [1, 1, 1, 1]), "x and y must vary; got a constant"),
+    (lambda: spearman(np.eye(4), [1, 2, 3, 4]), "x must be 1-D; got shape (4, 4)"),
+    (lambda: spearman([1, 2, 3, 4], np.eye(4)), "y must be 1-D; got shape (4, 4)"),
+    (lambda: evidence.effect_size(np.eye(2), [1]), "a must be 1-D; got shape (2, 2)"),
+    (lambda: evidence.effect_size([1], np.eye(2)), "b must be 1-D; got shape (2, 2)"),
+    (lambda: rising_trend(np.ones((5, 2))), "rows must be (n_seeds >= 2, n_settings >= 3); got shape (5, 2)"),
     (lambda: rising_trend(np.ones(4)), "rows must be 2-D; got shape (4,)"),
     (lambda: rising_trend(np.ones((1, 5))), "rows must be (n_seeds >= 2, n_settings >= 3); got shape (1, 5)"),
     (lambda: evidence.effect_size([], [1]), "a must not be empty"),

@@ -83,8 +83,7 @@ def feature_dimensionality(
     Source: Elhage et al. 2022, 'Feature Dimensionality'; equal to the capacity of Scherlis et al. 2022.
     """
     _three_dimensional("W", W)
-    total = _squared_overlaps(W).sum(2)
-    return torch.where(total > 0, feature_norm(W).square() / total.clamp(min=1e-12), 0.0)
+    return feature_norm(W).square() / _squared_overlaps(W).sum(2).clamp(min=1e-12)
 
 
 def dimensions_per_feature(
@@ -141,8 +140,7 @@ def _shares(C: Tensor) -> Tensor:
     _three_dimensional("C", C)
     if (C < 0).any() or not torch.isfinite(C).all():
         raise ValueError(f"C must be finite and 0 or more; got {C[~(C >= 0)].ravel()[0].item()}")
-    total = C.sum(2, keepdim=True)
-    return torch.where(total > 0, C / total.clamp(min=1e-30), 0.0)
+    return C / C.sum(2, keepdim=True).clamp(min=1e-30)
 
 
 def participation_ratio(
@@ -163,7 +161,7 @@ def exp_entropy(C: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Te
     Source: Hill 1973.
     """
     p = _shares(C)
-    entropy = -torch.where(p > 0, p * p.clamp(min=1e-30).log(), 0.0).sum(2)
+    entropy = -(p * p.clamp(min=1e-30).log()).sum(2)
     return torch.where(p.sum(2) > 0, entropy.exp(), 0.0)
 
 

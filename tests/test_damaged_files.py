@@ -89,7 +89,7 @@ def read_or_named(file):
 
 
 @OFTEN
-@example(path=next(p for p in places(CHAPTER) if p[-1] == "id" and "data" in p), new=["claim-9"])  # no dict's key
+@example(path=next(p for p in places(CHAPTER) if p[-1] == "id" and "data" in p), new=["claim-9"])
 @given(path=st.sampled_from(list(places(CHAPTER))), new=ANYTHING | st.just(...))
 def test_a_chapter_with_one_changed_value_is_read_or_named(tmp_path, path, new):
     file = tmp_path / "chapter.ipynb"

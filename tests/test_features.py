@@ -155,8 +155,8 @@ def test_bad_features_are_named(arguments, message):
     ("arguments", "message"),
     [
         ((0, 1), "batch_size must be a whole number, 1 or more; got 0"),
-        ((4, -1), "seeds must be whole numbers from 0 to 2**32 - 1; got -1"),
-        ((4, 2**32), "seeds must be whole numbers from 0 to 2**32 - 1; got 4294967296"),
+        ((4, -1), "seeds must be whole numbers from 0 to 2**53 - 1; got -1"),
+        ((4, 2**53), "seeds must be whole numbers from 0 to 2**53 - 1; got 9007199254740992"),
         ((4, "abc"), "seeds must be whole numbers"),
         ((4, [0.5]), "seeds must be whole numbers"),
         ((4, []), "seeds must be whole numbers"),

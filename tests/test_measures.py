@@ -180,6 +180,10 @@ def test_features_per_neuron_counts_what_exceeds_a_share_of_the_largest():
     assert measures.features_per_neuron(CASES, theta=0.2).tolist() == [[1, 2, 4, 1, 0]]
 
 
+def test_a_threshold_may_come_close_to_one():
+    assert measures.features_per_neuron(one([[1.0, 0.96, 0.5]]), theta=0.95).tolist() == [[2]]
+
+
 def test_the_threshold_itself_does_not_count():
     assert measures.features_per_neuron(one([[1.0, 0.25]]), theta=0.25).item() == 1
     assert measures.features_per_neuron(one([[1.0, 0.2501]]), theta=0.25).item() == 2
@@ -239,6 +243,29 @@ def test_represented_is_a_gain_above_one_half_whatever_the_sign():
         model.W1.copy_(torch.tensor([[[1.0], [-1.0]]] * 2))
         model.W2.copy_(torch.tensor([[[0.51, 0.51]], [[0.49, 0.49]]]))
     assert measures.represented(model, SparseFeatures(1, 0.1, signed=True)).tolist() == [[True], [False]]
+
+
+def test_represented_asks_for_one_whole_unit_and_for_more_than_the_bound():
+    """Outputs relu(w^2 x - b) of three features: gains at 1 of .6, .5 exactly and .4."""
+    model = ReLUOutputModel(3, 3)
+    with torch.no_grad():
+        model.W.copy_(torch.eye(3)[None])
+        model.b_final.copy_(torch.tensor([[-0.4, -0.5, -0.6]]))
+    assert measures.represented(model, SparseFeatures(3, 0.1)).tolist() == [[True, False, False]]
+    barely = measures.represented(model, SparseFeatures(3, 0.1), above=0.59)
+    assert barely.tolist() == [[True, False, False]]
+
+
+def test_represented_shows_a_signed_feature_whole_units_of_both_signs():
+    model = ReLUOutputModel(2, 2)
+    with torch.no_grad():
+        model.W.copy_(torch.eye(2)[None])
+        model.b_final.copy_(torch.tensor([[0.5, -0.2]]))
+    signed = SparseFeatures(2, 0.1, signed=True)
+    # at +1 they gain 1 and .8; at -1, where less is right, .5 and nothing: means .75 and .4
+    assert measures.represented(model, signed, above=0.74).tolist() == [[True, False]]
+    assert measures.represented(model, signed, above=0.39).tolist() == [[True, True]]
+    assert not measures.represented(model, signed, above=0.76).any()
 
 
 def test_a_neuron_exactly_at_the_bound_is_dead():
@@ -317,7 +344,7 @@ def test_bad_input_is_named(call, message):
 
 
 def test_random_rotation_keeps_lengths_and_does_not_mirror():
-    for seed in range(4):
+    for seed in range(24):
         q = measures.random_rotation(5, seed).double()
         torch.testing.assert_close(q @ q.T, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
         assert torch.linalg.det(q).item() == pytest.approx(1, abs=1e-5)

@@ -105,6 +105,7 @@ BAD = [
     (dict(n_hidden="two"), "n_hidden must be a whole number, 1 or more; got 'two'"),
     (dict(seeds=[]), "seeds must be whole numbers"),
     (dict(seeds=[0.5]), "seeds must be whole numbers"),
+    (dict(seeds=2**32), "seeds must be whole numbers from 0 to 2**32 - 1; got 4294967296"),
     (dict(seeds=-3), "seeds must be whole numbers from 0 to 2**32 - 1; got -3"),
     (dict(init_scale=0), "init_scale must be a finite number, above 0; got 0"),
     (dict(init_scale=float("inf")), "init_scale must be a finite number"),

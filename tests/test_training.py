@@ -550,8 +550,8 @@ def test_bad_training_arguments_are_named_before_any_work(arguments, message):
         (dict(features=SparseFeatures(4)), "features must have the model's n_features = 5; got 4"),
         (dict(n_samples=0), "n_samples must be a whole number, 1 or more; got 0"),
         (dict(n_samples=1e5), "n_samples must be a whole number, 1 or more; got 100000.0"),
-        (dict(seed=-1), "seed must be whole numbers from 0 to 2**32 - 1; got -1"),
-        (dict(seed=0.5), "seed must be whole numbers from 0 to 2**32 - 1; got 0.5"),
+        (dict(seed=-1), "seed must be whole numbers from 0 to 2**53 - 1; got -1"),
+        (dict(seed=0.5), "seed must be whole numbers from 0 to 2**53 - 1; got 0.5"),
     ],
 )
 def test_bad_evaluation_arguments_are_named(arguments, message):

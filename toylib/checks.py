@@ -67,17 +67,20 @@ def array(name: str, value: object, *, ndim: int | tuple[int, ...] | None = None
     return result
 
 
-def seeds(name: str, value: object) -> np.ndarray:
-    """Return `value` (one whole number or several) as int64 seeds, or raise ValueError."""
+def seeds(name: str, value: object, *, bits: int = 32) -> np.ndarray:
+    """Return `value` (one whole number or several) as int64 seeds, or raise ValueError.
+
+    torch's generator reads 32 bits of a seed and drops the rest; streams of inputs read more.
+    """
     if isinstance(value, Integral) and not isinstance(value, bool):
         value = [value]
-    allowed = "whole numbers from 0 to 2**32 - 1"
+    allowed = f"whole numbers from 0 to 2**{bits} - 1"
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
     result = np.asarray(list(value))
     if result.ndim != 1 or result.size == 0 or result.dtype.kind not in "iu":
         raise ValueError(f"{name} must be {allowed}, at least one; got {_shown(value)}")
-    if result.min() < 0 or result.max() >= 2**32:  # torch's generator sees no more bits
+    if result.min() < 0 or result.max() >= 2**bits:
         raise ValueError(
             f"{name} must be {allowed}; got {_shown(result.min() if result.min() < 0 else result.max())}"
         )

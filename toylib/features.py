@@ -287,7 +287,7 @@ class SparseFeatures:
         Raises: ValueError for a batch_size below 1 or seeds that do not match the instances.
         """
         batch_size = checks.whole_number("batch_size", batch_size)
-        seeds = checks.seeds("seeds", seeds)
+        seeds = checks.seeds("seeds", seeds, bits=53)
         n_instances = max(len(seeds), self.n_instances)
         if len(seeds) not in (1, n_instances) or self.n_instances not in (1, n_instances):
             raise ValueError(

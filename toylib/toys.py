@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import checks
-from .training import learning_rates, n_workers
+from .training import learning_rates
 
 # draw(batch_size, generator) -> the inputs and the targets of every level, each (batch, n)
 Draw = Callable[[int, torch.Generator], tuple[list[Tensor], list[Tensor]]]
@@ -154,42 +153,33 @@ def train_levels(
     streams = model.seeds // checks.whole_number("models_per_stream", models_per_stream)
     data_seed = checks.whole_number("data_seed", data_seed, at_least=0)
     nulls = _null_losses(draw, torch.Generator().manual_seed(data_seed))
-    blocks = [np.flatnonzero(streams == stream) for stream in np.unique(streams)]
+    # streams of seed s and data_seed d must not meet those of other s and d
+    numbers, stream_of = np.unique(streams, return_inverse=True)
+    generators = [torch.Generator().manual_seed(int(s) * 1_000_003 + data_seed + 1) for s in numbers]
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=hidden, leave=False)
-
-    def run_block(rows: np.ndarray) -> None:
-        block = model.select(rows)
-        # streams of seed s and data_seed d must not meet those of other s and d
-        generator = torch.Generator().manual_seed(int(streams[rows[0]]) * 1_000_003 + data_seed + 1)
-        optimiser = torch.optim.Adam(block.parameters(), lr=0.0, fused=True)
-        for step in range(n_steps):
-            inputs, targets = ([t.T.contiguous() for t in part] for part in draw(batch_size, generator))
-            neurons, features = block._columns(inputs, float(leaks[step]))
-            # the loss is a square: its gradient is written down, the rest is left to autograd
-            slopes = [
-                (y.detach() - target) * (2 / (null * batch_size))
-                for y, target, null in zip(features, targets, nulls, strict=True)
+    for step in tqdm(range(n_steps), desc="train", unit="step", delay=5, disable=hidden, leave=False):
+        drawn = [draw(batch_size, generator) for generator in generators]
+        inputs, targets = (
+            [torch.stack(level).mT.contiguous()[stream_of] for level in zip(*part, strict=True)]
+            for part in zip(*drawn, strict=True)
+        )
+        neurons, features = model._columns(inputs, float(leaks[step]))
+        # the loss is a square: its gradient is written down, the rest is left to autograd
+        slopes = [
+            (y.detach() - target) * (2 / (null * batch_size))
+            for y, target, null in zip(features, targets, nulls, strict=True)
+        ]
+        if activity_cost:
+            features = features + neurons
+            slopes += [
+                torch.full_like(h, activity_cost / (null * batch_size))
+                for h, null in zip(neurons, nulls, strict=True)
             ]
-            if activity_cost:
-                features = features + neurons
-                slopes += [
-                    torch.full_like(h, activity_cost / (null * batch_size))
-                    for h, null in zip(neurons, nulls, strict=True)
-                ]
-            optimiser.zero_grad()
-            torch.autograd.backward(features, slopes)
-            optimiser.param_groups[0]["lr"] = float(rates[step])
-            optimiser.step()
-            if step % 50 == 49:
-                bar.update(50)
-        with torch.no_grad():
-            for name, value in block.state_dict().items():
-                model.state_dict()[name][rows] = value
-
-    with ThreadPoolExecutor(min(n_workers(), len(blocks))) as pool, bar:
-        for _ in pool.map(run_block, blocks):
-            pass
+        optimiser.zero_grad()
+        torch.autograd.backward(features, slopes)
+        optimiser.param_groups[0]["lr"] = float(rates[step])
+        optimiser.step()
     return relative_loss(model, draw, seed=data_seed)
 
 
@@ -198,8 +188,9 @@ def relative_loss(
     model: LevelledModel, draw: Draw, *, n_samples: int = 8192, seed: int = 0
 ) -> Float[np.ndarray, "n_instances n_levels"]:
     """Squared error of every level on fresh inputs, divided by the error of predicting the mean."""
+    seed = checks.whole_number("seed", seed, at_least=0, at_most=2**31 - 1)
     # apart from the seeds of training; a generator reads the lower 32 bits alone
-    generator = torch.Generator().manual_seed(2**31 + checks.whole_number("seed", seed, at_least=0))
+    generator = torch.Generator().manual_seed(2**31 + seed)
     nulls = _null_losses(draw, generator)
     inputs, targets = draw(checks.whole_number("n_samples", n_samples), generator)
     loss = np.zeros((len(model.seeds), model.n_levels))

@@ -27,7 +27,7 @@ from .features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
 from .models import ToyModel
 
 BLOCK_BYTES = 2**27  # working memory of one block of instances, about
-STOPPING = 2**32 - 1  # seed of the held-out inputs that decide when to stop: nothing is measured on them
+STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothing is measured on them
 
 
 @dataclass(frozen=True)
@@ -382,7 +382,7 @@ def evaluate(
     """
     check_match(model, features)
     n_samples = checks.whole_number("n_samples", n_samples)
-    stream_seed = checks.seeds("seed", seed)[0]
+    stream_seed = checks.seeds("seed", seed, bits=53)[0]
     device, dtype = model.b_final.device, model.b_final.dtype
     q0 = np.broadcast_to(features.empty_probability, model.n_instances)
     rows = np.broadcast_to(features.equal_rows, model.n_instances)

@@ -151,7 +151,7 @@ def test_spearman_needs_no_more_than_four_points():
 
 def test_page_test_of_the_least_table_by_hand():
     """Two rows in order: Page's L = 28 where chance gives 24 with variance 4, so z = 2."""
-    rho, p_value = rising_trend([[1, 2, 3], [0.1, 0.2, 0.7]])
+    rho, p_value = rising_trend(np.array([[1, 2, 3], [0.1, 0.2, 0.7]]))
     assert rho == pytest.approx(1)
     assert p_value == pytest.approx(0.5 * math.erfc(2 / math.sqrt(2)))
 

@@ -53,10 +53,12 @@ def assert_same(a, b):
 def script(folder, body):
     """A program of its own that runs a longer sweep of the same kind."""
     code = f"""
-        import sys
+        import signal
+        import joblib
         from toylib.models import ReLUHiddenModel
         from toylib.sweep import sweep
-        import joblib
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a script runs with &
 
         def longer():
             settings = [{{"feature_probability": p}} for p in (0.5, 0.3, 0.1)]

@@ -1,6 +1,7 @@
 """What the book's site needs beyond jupyter-book's configuration: no thebe, one style sheet more, a sitemap,
 a page for addresses that lead nowhere, and the picture that shows when a page is shared."""
 
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -78,10 +79,12 @@ def preview(
 def accessible(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
-    """Let the keyboard scroll a wide table, and let the list of references not claim to hold list items."""
+    """Let the keyboard scroll a wide table, the list of references not claim to hold list items, and the
+    style sheet know how wide a figure was drawn: on a phone a wide one is not made unreadably small."""
     body = context.get("body", "")
     region = '<div style="overflow-x:auto" tabindex="0" role="group" aria-label="Table">'
     body = body.replace('<div style="overflow-x:auto">', region)
+    body = re.sub(r'(?<=style=")(?=width: (\d+)px; height: \d+px;")', r"--drawn: \1px; ", body)
     context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 

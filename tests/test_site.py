@@ -101,14 +101,17 @@ OVERFLOW = """
 }
 """
 
-# pictures that are shown in another ratio of width to height than they have
+# pictures that are shown in another ratio of width to height than they have, and figures (two pixels for each
+# of the page's, as they were drawn) so small that their letters cannot be read
 SQUEEZED = """
 () => [...document.querySelectorAll("main img")]
   .filter(img => img.clientWidth && img.naturalWidth && getComputedStyle(img).objectFit === "fill")
   .map(img => ({src: img.src, shown: img.clientWidth / img.clientHeight,
-    own: img.naturalWidth / img.naturalHeight}))
-  .filter(({shown, own}) => Math.abs(shown / own - 1) > 0.02)
-  .map(({shown, own, src}) => `${src.split("/").pop()}: ${shown.toFixed(2)}, drawn ${own.toFixed(2)}`)
+    own: img.naturalWidth / img.naturalHeight,
+    size: img.closest("a.image-reference") ? img.clientWidth / (img.naturalWidth / 2) : 1}))
+  .filter(({shown, own, size}) => Math.abs(shown / own - 1) > 0.02 || size < 0.65)
+  .map(({src, shown, own, size}) => `${src.split("/").pop()} ${shown.toFixed(2)}, drawn ${own.toFixed(2)}; ` +
+    `size times ${size.toFixed(2)}`)
 """
 
 

@@ -69,7 +69,8 @@ def shown_estimate(claim: dict[str, Any]) -> str:
     """A record's estimate, interval and number of models in words; empty if it has none."""
     if claim["estimate"] is None:
         return ""
-    return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {claim['n_models']:,} models"
+    models = f"{claim['n_models']:,} model{'' if claim['n_models'] == 1 else 's'}"
+    return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {models}"
 
 
 def exercises(folder: str | Path) -> list[dict[str, Any]]:

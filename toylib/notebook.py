@@ -108,11 +108,12 @@ def scoreboard(folder: str | Path = ".") -> Display:
         link = f'<a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a>'
         style = f"{VERDICT_COLOURS[claim['verdict']]};padding:0.1em 0.5em;border-radius:0.3em"
         verdict = f'<span style="{style}">{claim["verdict"]}</span>'
-        lines.append([claim["id"], link, verdict, html.escape(claim["measure"]), shown_estimate(claim)])
+        named = f"{link}<br><small>{html.escape(claim['id'])}</small>"
+        lines.append([named, verdict, shown_estimate(claim), html.escape(claim["measure"])])
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),
         **{
-            "text/html": _html_table(lines, ("", "Claim", "Verdict", "Measure", "Estimate"), "scoreboard"),
+            "text/html": _html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard"),
             SCOREBOARD: content_stamp(claims),
         },
     )
@@ -120,7 +121,14 @@ def scoreboard(folder: str | Path = ".") -> Display:
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:
     """The exercises that `chapters.exercises` found, as a table."""
-    shown = table([list(task.values()) for task in tasks], ["minutes", "difficulty", "chapter", "", "about"])
+    columns = {
+        "minutes": "minutes",
+        "level": "difficulty",
+        "name": "about",
+        "chapter": "chapter",
+        "number": "",
+    }
+    shown = table([[task[key] for key in columns] for task in tasks], list(columns.values()))
     return Display(shown.text, **shown.data, **{EXERCISES: content_stamp(tasks)})
 
 

@@ -815,7 +815,7 @@ svg { display: block; width: 100%; height: auto; overflow: visible; font-family:
 .key { display: inline-block; width: 15px; height: 15px; vertical-align: -2px; margin-right: 4px; }
 .dash { white-space: nowrap; color: var(--poly); font-weight: 700; letter-spacing: -1px; }
 .counts { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: 6px 10px; }
-.counts div { grid-column: span 3; } .counts .third { grid-column: span 2; }
+.counts div { grid-column: span 3; }
 .counts dt { font-size: 13px; color: var(--soft); }
 .counts dd { font-size: 20px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.2; }
 .counts .wide { grid-column: 1 / -1; } .counts .wide dd { font-size: 16px; line-height: 1.4; font-weight: 600; }
@@ -829,6 +829,7 @@ details { margin-top: 4px; font-size: 13px; } summary { cursor: pointer; color: 
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; } th { color: var(--soft); }
 [hidden] { display: none !important; }
+@container (min-width: 400px) { .counts .third { grid-column: span 2; } }
 @container (min-width: 620px) { .lab { padding: 18px; } .stage { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); } .top .field { flex-basis: 240px; } }
 @media print { .top, .controls, details { display: none; } }
 `;

@@ -50,6 +50,12 @@ def test_dimensionality_does_not_depend_on_length():
     assert measures.feature_dimensionality(0.01 * torch.eye(2)[None]).tolist() == [[1, 1]]
 
 
+def test_dimensionality_of_unequal_lengths_by_hand():
+    # W_0 = (1, 0) carries W_1 = (3, 4) by 9: 1 / (1 + 9); W_1 carries W_0 by .36: 25 / (25 + .36)
+    D = measures.feature_dimensionality(one([[1.0, 3.0], [0.0, 4.0]]))
+    torch.testing.assert_close(D, torch.tensor([[0.1, 25 / 25.36]]))
+
+
 def test_an_unlearned_feature_has_dimensionality_zero_and_no_interference():
     W = one([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     assert measures.feature_dimensionality(W).tolist() == [[1, 1, 0]]
@@ -194,6 +200,10 @@ def test_the_usual_thresholds_are_a_quarter_of_the_largest_and_a_twentieth_of_a_
     assert measures.features_per_neuron(C).tolist() == [[1, 2, 0, 1]]
 
 
+def test_a_neuron_of_three_features_is_as_polysemantic_as_one_of_two():
+    assert measures.neuron_kinds(one([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])).tolist() == [[2, 2]]
+
+
 def test_kinds_dead_monosemantic_polysemantic():
     C = one([[1.0, 0.1, 0], [0.6, 0.5, 0], [0.04, 0, 0], [0, 0, 0]])
     kinds = measures.neuron_kinds(C)
@@ -254,6 +264,13 @@ def test_represented_asks_for_one_whole_unit_and_for_more_than_the_bound():
     assert measures.represented(model, SparseFeatures(3, 0.1)).tolist() == [[True, False, False]]
     barely = measures.represented(model, SparseFeatures(3, 0.1), above=0.59)
     assert barely.tolist() == [[True, False, False]]
+
+
+def test_represented_takes_models_in_double_precision():
+    model = ReLUOutputModel(2, 2).double()
+    with torch.no_grad():
+        model.W.copy_(torch.eye(2)[None])
+    assert measures.represented(model, SparseFeatures(2, 0.1)).tolist() == [[True, True]]
 
 
 def test_represented_shows_a_signed_feature_whole_units_of_both_signs():

@@ -319,7 +319,7 @@ def test_wrong_address_leads_to_the_front_page() -> None:
 
 
 def test_paper_shows_the_text_without_the_site_around_it(browser: Browser, server: str) -> None:
-    page, *_ = watched(browser, server)
+    page, *_ = watched(browser, server, viewport={"width": 690, "height": 1000})  # a sheet of A4
     page.goto(server + CHAPTERS[0])
     page.emulate_media(media="print")
     around = ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .prev-next-area, .copybtn"
@@ -328,6 +328,8 @@ def test_paper_shows_the_text_without_the_site_around_it(browser: Browser, serve
     )
     assert page.evaluate(shown) == []
     assert page.locator("article.bd-article").is_visible()
+    cut = "[...document.querySelectorAll('article pre')].some(e => e.scrollWidth > e.clientWidth + 1)"
+    assert not page.evaluate(cut)  # paper does not scroll
     page.context.close()
 
 

@@ -58,7 +58,6 @@ GOOD = {
     "stacked_share": lambda ax: figures.stacked_share(ax, DENSITY, np.full((4, 3), 1 / 3)),
     "falling_density": figures.falling_density,
     "legend": lambda ax: figures.legend(figures.trend(ax, DENSITY, RISING, label="rising")),
-    "kind_legend": figures.kind_legend,
 }
 
 
@@ -91,7 +90,7 @@ def test_every_text_is_at_least_eight_points():
 
 
 def test_every_public_drawing_function_is_in_the_table_of_good_input():
-    apart = {"figure", "interference_scale", "weights_scale"}
+    apart = {"figure", "interference_scale"}
     public = {
         name
         for name, value in vars(figures).items()
@@ -155,15 +154,13 @@ def test_norm_and_interference_has_a_bar_of_each_norm_darker_with_interference(a
     assert ax.get_xlim()[1] > 1.5
 
 
-def test_the_scales_beside_the_axes_carry_the_maps_that_were_drawn_with():
+def test_the_scale_beside_the_axes_says_what_the_colours_mean():
     fig = Figure(layout="constrained")
     ax = fig.subplots()
     figures.interference_scale(fig, ax)
-    figures.weights_scale(fig, ax, limit=2)
-    interference, weights = fig.axes[1:]
-    assert interference.get_ylabel() == "interference"
-    assert interference.get_ylim() == (0, 1)
-    assert weights.get_ylim() == (-2, 2)
+    scale = fig.axes[1]
+    assert scale.get_ylabel() == "interference"
+    assert scale.get_ylim() == (0, 1)
 
 
 def test_dimensionality_puts_a_dot_at_every_feature_and_names_the_plateaus(ax):
@@ -244,19 +241,6 @@ def test_weights_of_zero_are_drawn_as_nothing_and_break_nothing(ax):
     assert not ax.patches
     figures.neuron_feature_graph(ax, np.zeros((3, 2)), np.zeros((2, 3)), threshold=0, rescale=True)
     assert not ax.collections[0].get_segments()
-
-
-def test_kind_legend_names_the_three_kinds_inside_the_axes_only_if_given_a_place(ax):
-    figures.kind_legend(ax)
-    assert ax.get_legend() is None
-    (legend,) = ax.figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == ["dead", "monosemantic", "polysemantic"]
-    figures.kind_legend(ax, loc="upper left")
-    found = {
-        text.get_text(): to_hex(patch.get_facecolor()).upper()
-        for text, patch in zip(ax.get_legend().get_texts(), ax.get_legend().get_patches(), strict=True)
-    }
-    assert found == figures.KIND_COLOURS
 
 
 # --- along a setting -------------------------------------------------------------------------------------
@@ -449,9 +433,3 @@ def test_bad_input_is_named_before_anything_is_drawn(name, arguments, options, m
 def test_figure_names_a_size_that_is_not_positive_and_opens_nothing(size):
     with pytest.raises(ValueError, match=f"{next(iter(size))} must be a finite number, above 0; got"):
         figures.figure(**size)
-
-
-@pytest.mark.bad_input
-def test_weights_scale_names_a_limit_that_is_not_positive(ax):
-    with pytest.raises(ValueError, match="limit must be a finite number, above 0; got 0"):
-        figures.weights_scale(ax.figure, ax, limit=0)

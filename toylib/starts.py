@@ -34,13 +34,6 @@ class Search:
     loss_by_round: Float[np.ndarray, "n_rounds n_starts"]
     n_model_steps: int
 
-    @property
-    def last_loss(self) -> Float[np.ndarray, " n_starts"]:
-        """The last loss known of every start: where it was discarded, or where it ended."""
-        known = ~np.isnan(self.loss_by_round)
-        last = len(known) - 1 - known[::-1].argmax(0)
-        return self.loss_by_round[last, np.arange(len(self.seeds))]
-
 
 def search(
     model_class: type[ToyModel],

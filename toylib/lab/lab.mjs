@@ -744,10 +744,11 @@ function drawLoss(svg, trainer, seen) {
     pen.draw("text", {x: left - 5, y: y(10 ** k) + 4, "text-anchor": "end", class: "tick"}, k < -3 ? `1e${k}` : String(Number((10 ** k).toPrecision(1))));
   }
   pen.draw("path", {d: `M${left} 6V${high - foot}H${SIDE}`, class: "axis"});
-  for (const turn of trainer.turns) pen.draw("path", {d: `M${x(turn).toFixed(1)} 6V${high - foot}`, class: "turn"});
+  const turns = trainer.turns.map(x).reduce((kept, at) => (at - (kept.at(-1) ?? -9) < 4 ? kept : [...kept, at]), []);
+  pen.draw("path", {d: turns.map(at => `M${at.toFixed(1)} 6V${high - foot}`).join(""), class: "turn"});
   if (reference) pen.draw("path", {d: `M${left} ${y(reference).toFixed(1)}H${SIDE}`, class: "reference"});
   if (history.length > 1) {
-    const thin = Math.ceil(history.length / 400);
+    const thin = Math.ceil(history.length / 160);
     const points = history.filter((_, k) => k % thin === 0 || k === history.length - 1);
     pen.draw("path", {d: points.map(([step, loss], k) => `${k ? "L" : "M"}${x(step).toFixed(1)} ${y(Math.max(loss, 1e-9)).toFixed(1)}`).join(""), class: "curve"});
   }
@@ -766,6 +767,7 @@ const SPEEDS = {slow: ["slow: 20 steps a second", 20], medium: ["medium: 400 a s
 const LENGTHS = [500, 1000, 2000, 4000, 10000];
 const STARTS = 20; // of a search
 const FRAME_BUDGET = 9, HELD_BUDGET = 3; // milliseconds of training between two pictures; while a control moves
+const HELD = 300; // milliseconds after its last move in which a control counts as moving
 
 const options = entries => Object.entries(entries).map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
 const choice = (id, text, entries) => `<div class="field"><label for="${id}">${text}</label><select id="${id}">${options(entries)}</select></div>`;
@@ -977,7 +979,7 @@ class Lab {
   tick(now) {
     this.frame = null;
     if (!this.running) return;
-    const began = performance.now(), until = began + (began - this.touched < 300 ? HELD_BUDGET : FRAME_BUDGET);
+    const began = performance.now(), until = began + (this.isHeld() ? HELD_BUDGET : FRAME_BUDGET);
     if (this.search) this.explore(until);
     else {
       this.owed += SPEEDS[this.state.speed][1] * Math.min(0.1, Math.max(0, now - this.last) / 1000);
@@ -1107,6 +1109,10 @@ class Lab {
     this.draw();
   }
 
+  isHeld() {
+    return performance.now() - this.touched < HELD;
+  }
+
   // what the reader sees and hears ......................................................................
 
   label() {
@@ -1151,10 +1157,22 @@ class Lab {
     this.label();
   }
 
+  /** All there is to see; while a control moves, the picture and what stands beside it take turns, for smoothness. */
   draw() {
-    const {trainer, part} = this, look = {dark: this.dark, ...this.angles};
-    const seen = (this.seen = measure(trainer));
+    const turns = this.running && this.isHeld();
+    this.beside = turns && !this.beside;
+    this.seen = measure(this.trainer);
+    if (!this.beside) this.drawView();
+    if (this.beside || !turns) this.drawSide();
+  }
+
+  drawView() {
+    const {trainer, part, seen} = this, look = {dark: this.dark, ...this.angles};
     (trainer.model.task === "output" ? drawVectors : drawStacks)(part.view, trainer, seen, look);
+  }
+
+  drawSide() {
+    const {trainer, part, seen} = this, look = {dark: this.dark};
     drawBars(part.bars, trainer, seen, look);
     drawLoss(part.loss, trainer, seen);
     const [dead, mono, poly] = seen.counts, ratio = seen.reference > 0 && seen.loss !== null ? short(seen.loss / seen.reference) : null;

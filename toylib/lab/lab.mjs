@@ -1181,7 +1181,7 @@ class Lab {
     if (trainer.model.task === "output") {
       entries.push(["arrangement", arrangement(trainer.model, seen.represented) || "no regular shape", "wide"]);
     } else {
-      for (const [kind, count] of [["monosemantic", mono], ["polysemantic", poly], ["dead", dead]]) entries.push([`${legend(kind)}${kind}`, count, "third"]);
+      for (const [kind, count] of [["monosemantic", mono], ["polysemantic", poly], ["dead", dead]]) entries.push([kind, `${legend(kind)}${count}`, "third"]);
       entries.push(["features in neurons", describe(seen.parts), "wide"]);
     }
     if (this.search) entries.push(["starts tried", `${this.search.results.length} of ${STARTS}`, "wide"]);

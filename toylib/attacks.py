@@ -123,12 +123,16 @@ def train_adversarially(
     weights as they change; no gradient goes through them. Empty inputs are drawn too.
 
     Units:  strength: a norm, for one or every instance; 0 trains without attacks.
-    Raises: ValueError if model and features or strength do not match, or kind is another word.
+    Raises: ValueError if model and features or strength do not match, kind is another word, or a number is
+            out of range.
     Source: Elhage et al. 2022, 'Relationship to Adversarial Robustness'.
     """
     check_match(model, features)
     norm = _strength(strength, model)
     checks.choice("kind", kind, ["analytic", "gradient", "random"])
+    n_steps = checks.whole_number("n_steps", n_steps)
+    batch_size = checks.whole_number("batch_size", batch_size)
+    lr = checks.number("lr", lr, above=0)
     importance = torch.from_numpy(features.importance).to(model.b_final)
     optimiser = torch.optim.Adam(model.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(0)

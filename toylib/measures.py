@@ -139,8 +139,10 @@ def contributions(
 def _shares(C: Tensor) -> Tensor:
     _three_dimensional("C", C)
     if (C < 0).any() or not torch.isfinite(C).all():
-        raise ValueError(f"C must be finite and 0 or more; got {C[~(C >= 0)].ravel()[0].item()}")
-    return C / C.sum(2, keepdim=True).clamp(min=1e-30)
+        bad = C[~((C >= 0) & torch.isfinite(C))][0].item()
+        raise ValueError(f"C must be finite and 0 or more; got {bad}")
+    total = C.sum(2, keepdim=True)
+    return torch.where(total > 0, C / total, 0.0)  # no bound to divide by: shares do not depend on the scale
 
 
 def participation_ratio(
@@ -276,8 +278,8 @@ def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float
         sum over the others of I_i Var(x_i),   Var = p/3 - p^2/4
 
     With n_represented = 0 it is the null predictor's loss. The same holds for the target |x| of signed
-    features. Without superposition a model represents n_hidden features, or n_hidden / 2 absolute values
-    (two neurons each).
+    features; where x itself is the target of those, Var is p/3, and this is not their loss. Without
+    superposition a model represents n_hidden features, or n_hidden / 2 absolute values (two neurons each).
 
     Raises: ValueError if n_represented is not between 0 and n_features.
     """

@@ -8,10 +8,8 @@ code reads like the paper's W^T W x; the authors' notebook stores its transpose.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -96,14 +94,24 @@ class ToyModel(nn.Module):
         """What the output should be: the input itself."""
         return x
 
-    def select(self: Model, index: Iterable[int] | np.ndarray | slice) -> Model:
+    def select(self: Model, index: Any) -> Model:
         """A copy of these instances, in this order."""
-        rows = np.arange(self.n_instances)[index if isinstance(index, slice) else np.asarray(index, int)]
-        if rows.ndim != 1 or rows.size == 0:
-            raise ValueError(f"index must choose at least one of {self.n_instances} instances; got {index!r}")
+        rows = checks.rows("index", index, self.n_instances)
         chosen = type(self)(self.n_features, self.n_hidden, self.seeds[rows])
         chosen.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
         return chosen.to(self.b_final)
+
+
+def beyond_flags(model: ToyModel) -> list[str]:
+    """Names of the parameters and methods of a model that its flags and its target do not describe.
+
+    Gradients that are written out by hand know the flags alone: a model with any of these is another one.
+    """
+    kinds = type(model).__mro__[: type(model).__mro__.index(ToyModel)]
+    own = {name for kind in kinds for name in vars(kind)} | set(vars(model))
+    parameters = {name for name, _ in model.named_parameters()}
+    known = {"W", "b_final"} if model.tied else {"W1", "W2", "b_final"}
+    return sorted((own & {"hidden", "forward", "W_in", "W_out"}) | (parameters - known))
 
 
 class LinearModel(ToyModel):

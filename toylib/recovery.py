@@ -84,7 +84,7 @@ def train_autoencoder(
     batch_size = checks.whole_number("batch_size", batch_size, at_most=h.shape[1])
     optimiser = torch.optim.Adam(autoencoder.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
     last: list[Tensor] = []
     for step in range(n_steps):
         batch = h[:, torch.randint(h.shape[1], (batch_size,), generator=generator)]
@@ -122,5 +122,6 @@ def mean_max_matching(truth: Float[np.ndarray, "d n_true"], atoms: Float[np.ndar
             f"truth must hold directions; got zeros in column {int(lengths.argmin())} of {len(lengths)}"
         )
     cosine = (a / lengths).T @ (b / np.maximum(np.linalg.norm(b, axis=0), 1e-12))
+    cosine = np.maximum(cosine, 0)  # an atom that points away is no atom of this feature
     rows, columns = linear_sum_assignment(cosine, maximize=True)
     return float(cosine[rows, columns].sum() / a.shape[1])

@@ -8,12 +8,13 @@ in whatever order. Finished blocks are stored as they come; the next call contin
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,12 @@ class Block:
         """Name of the block's file: a digest of its description and of the code that trains it."""
         text = json.dumps(
             [
-                self.model_class.__qualname__,
+                _source_of(self.model_class),
                 self.model,
                 self.features,
                 self.train,
                 self.seeds,
-                _source_digest(),
+                _DIGEST,
             ],
             sort_keys=True,
         )
@@ -91,6 +92,30 @@ def _source_digest() -> str:
     return hashlib.sha256(text + torch.__version__.encode() + np.__version__.encode()).hexdigest()
 
 
+_DIGEST = _source_digest()  # now: this is the code that will train, whatever its files say later
+
+
+def _source_of(model_class: type[ToyModel]) -> list[str]:
+    """The name of a model's class and, as far as toylib does not define it, its flags and methods."""
+    source = [model_class.__qualname__]
+    for kind in model_class.__mro__[: model_class.__mro__.index(ToyModel)]:
+        if kind.__module__ == ToyModel.__module__:
+            continue
+        for name, value in sorted(vars(kind).items()):
+            function = getattr(value, "fget", value)
+            if not inspect.isfunction(function):
+                source.append("" if name.startswith("__") else f"{name} = {value!r}")
+                continue
+            try:
+                source.append(inspect.getsource(function))
+            except OSError:
+                raise ValueError(
+                    f"model_class must be defined in a file or a cell, so that what it gives can be stored "
+                    f"under its source; got {kind.__qualname__}, whose {name} cannot be read"
+                ) from None
+    return source
+
+
 def _plain(name: str, value: Any) -> Any:
     """Arrays as lists, so that a setting can be written down as JSON."""
     if isinstance(value, np.ndarray | np.generic):
@@ -102,6 +127,31 @@ def _plain(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ValueError(f"{name} must be numbers, text, lists and dicts; got {type(value).__name__}")
+
+
+def _known(name: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+    if unknown := sorted(set(given) - set(allowed)):
+        raise ValueError(
+            f"{name} must hold arguments among {', '.join(sorted(allowed))}; got {', '.join(unknown)}"
+        )
+
+
+def _check(
+    model_class: type[ToyModel], model: dict[str, Any], features: dict[str, Any], train: dict[str, Any]
+) -> int:
+    """Make what a setting describes, so that a wrong one is named before any training; its records."""
+    _known("model", model, set(inspect.signature(model_class).parameters) - {"seeds"})
+    _known("settings", features, {f.name for f in fields(SparseFeatures) if f.init} - {"n_features"})
+    _known("train", train, {f.name for f in fields(training.Settings)} - {"snapshots"} | {"engine"})
+    try:
+        one = model_class(**model)
+    except TypeError as error:  # without n_features or n_hidden
+        raise ValueError(f"model must be all that {model_class.__qualname__} needs; {error}") from None
+    inputs = SparseFeatures(one.n_features, **features)
+    training.check_match(one, inputs)
+    settings = training.Settings(**{name: value for name, value in train.items() if name != "engine"})
+    training.choose_engine(train.get("engine", "auto"), one, inputs, settings)
+    return len(settings.bounds)
 
 
 def sweep(
@@ -119,7 +169,8 @@ def sweep(
     """Train model_class(**model) at every setting with every seed.
 
     A setting is a dict of SparseFeatures' arguments, besides n_features; under "model" and "train" it may
-    hold arguments of its own for those. Everything else goes to `train`. Blocks run through joblib: one
+    hold arguments of its own for those. Everything else goes to `train`, besides snapshots, workers and
+    progress; all settings must give as many records. Blocks run through joblib: one
     after another unless n_jobs or a surrounding `joblib.parallel_config(...)` says otherwise (processes,
     threads, or a Dask cluster with `parallel_config("dask")`).
 
@@ -136,18 +187,20 @@ def sweep(
     chosen = checks.seeds("seeds", seeds)
     block_size = checks.whole_number("block_size", block_size)
     plain = [_plain("settings", dict(setting)) for setting in settings]
-    blocks = []
+    blocks, n_records = [], set()
     for setting in plain:
         arguments = {**_plain("model", dict(model)), **setting.get("model", {})}
         features = {name: value for name, value in setting.items() if name not in ("model", "train")}
-        # made once here so that a wrong setting is named before any training
-        training.check_match(
-            model_class(**arguments, seeds=0), SparseFeatures(arguments["n_features"], **features)
-        )
         schedule = {**_plain("train", train), **setting.get("train", {})}
+        n_records.add(_check(model_class, arguments, features, schedule))
         for low in range(0, len(chosen), block_size):
             part = tuple(chosen[low : low + block_size].tolist())
             blocks.append(Block(model_class, arguments, features, schedule, part))
+    if len(n_records) > 1:
+        raise ValueError(
+            f"n_records must be at most the fewest n_steps, so that loss histories are equally long; "
+            f"got {sorted(n - 1 for n in n_records)} records"
+        )
     store = None if folder is None else Path(folder)
     if store is not None:
         store.mkdir(parents=True, exist_ok=True)

@@ -104,7 +104,7 @@ class LevelledModel(nn.Module):
 
     def select(self, index: Any) -> LevelledModel:
         """A copy of these instances, in this order."""
-        rows = np.arange(len(self.seeds))[index]
+        rows = checks.rows("index", index, len(self.seeds))
         chosen = LevelledModel(self.n_inputs, self.n_hidden, self.n_features, self.seeds[rows])
         chosen.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
         return chosen
@@ -145,13 +145,14 @@ def train_levels(
     """
     n_steps = checks.whole_number("n_steps", n_steps)
     batch_size = checks.whole_number("batch_size", batch_size)
+    warmup = checks.whole_number("warmup", warmup, at_least=0)
     rates = learning_rates(n_steps, checks.number("lr", lr, above=0), warmup, "cosine")
     leaks = checks.number("leak", leak, at_least=0, at_most=1) * np.maximum(
         0, 1 - 2 * np.arange(n_steps) / n_steps
     )
     activity_cost = checks.number("activity_cost", activity_cost, at_least=0)
     streams = model.seeds // checks.whole_number("models_per_stream", models_per_stream)
-    data_seed = checks.whole_number("data_seed", data_seed, at_least=0)
+    data_seed = checks.whole_number("data_seed", data_seed, at_least=0, at_most=2**31 - 1)
     nulls = _null_losses(draw, torch.Generator().manual_seed(data_seed))
     # streams of seed s and data_seed d must not meet those of other s and d
     numbers, stream_of = np.unique(streams, return_inverse=True)
@@ -185,14 +186,14 @@ def train_levels(
 
 @torch.no_grad()
 def relative_loss(
-    model: LevelledModel, draw: Draw, *, n_samples: int = 8192, seed: int = 0
+    model: LevelledModel, draw: Draw, *, seed: int = 0
 ) -> Float[np.ndarray, "n_instances n_levels"]:
-    """Squared error of every level on fresh inputs, divided by the error of predicting the mean."""
+    """Squared error of every level on 8,192 fresh inputs, divided by the error of predicting the mean."""
     seed = checks.whole_number("seed", seed, at_least=0, at_most=2**31 - 1)
     # apart from the seeds of training; a generator reads the lower 32 bits alone
     generator = torch.Generator().manual_seed(2**31 + seed)
     nulls = _null_losses(draw, generator)
-    inputs, targets = draw(checks.whole_number("n_samples", n_samples), generator)
+    inputs, targets = draw(8192, generator)
     loss = np.zeros((len(model.seeds), model.n_levels))
     for k in range(len(model.seeds)):
         _, features = model.select([k])(inputs)

@@ -2,7 +2,7 @@
 
 The loss is the paper's: the mean over inputs of sum_i I_i (x_i - x'_i)^2. Gradients are written out by
 hand; on a CPU the compiled kernel runs the same loop where it is faster. What an instance becomes
-depends on its own seed and settings only, never on its neighbours.
+depends on its own seed and settings, not on its neighbours; the engines differ by rounding.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
+from typing import Any
 
 import joblib
 import numpy as np
@@ -24,7 +25,7 @@ from tqdm.auto import tqdm
 
 from . import checks, kernel
 from .features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
-from .models import ToyModel
+from .models import ToyModel, beyond_flags
 
 BLOCK_BYTES = 2**27  # working memory of one block of instances, about
 STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothing is measured on them
@@ -32,18 +33,68 @@ STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothin
 
 @dataclass(frozen=True)
 class Settings:
-    """The schedule and data of a training run; see `train`."""
+    """The schedule and data of a training run, checked; `train` says what they mean.
 
-    n_steps: int
-    batch_size: int
-    lr: np.ndarray  # (n_steps,)
-    revival: np.ndarray  # (n_steps,)
-    activity_cost: float
-    skip_empty: bool
-    models_per_stream: int
-    data_seed: int
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-10
+    Raises: ValueError, naming the setting, the value and what is allowed.
+    """
+
+    n_steps: int = 2000
+    batch_size: int = 256
+    lr: float = 0.01
+    schedule: str = "cosine"
+    warmup: int = 0
+    skip_empty: bool = True
+    revival: float = 0.0
+    activity_cost: float = 0.0
+    models_per_stream: int = 64
+    data_seed: int = 0
+    n_records: int = 50
+    snapshots: Iterable[int] = ()
+    n_evaluation: int = 16384
+    patience: int | None = None
+
+    betas = (0.9, 0.999)
+    eps = 1e-10
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            name: checks.whole_number(name, getattr(self, name))
+            for name in ("n_steps", "batch_size", "models_per_stream", "n_records", "n_evaluation")
+        }
+        checks.number("lr", self.lr, above=0)
+        checks.choice("schedule", self.schedule, ["cosine", "constant"])
+        checks.whole_number("warmup", self.warmup, at_least=0)
+        checks.true_or_false("skip_empty", self.skip_empty)
+        checks.number("revival", self.revival, at_least=0, at_most=1)
+        checks.number("activity_cost", self.activity_cost, at_least=0)
+        checks.whole_number("data_seed", self.data_seed, at_least=0, at_most=2**53 - 1)
+        if not isinstance(self.snapshots, Iterable):
+            raise ValueError(f"snapshots must be a list of steps; got {self.snapshots!r}")
+        last = checked["n_steps"]
+        checked["snapshots"] = {
+            checks.whole_number("snapshots", step, at_least=0, at_most=last) for step in self.snapshots
+        }
+        if self.patience is not None:
+            checks.whole_number("patience", self.patience)
+            if checked["snapshots"]:  # each adds a record, and patience counts records
+                raise ValueError(f"patience must be None where there are snapshots; got {self.patience}")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def rates(self) -> Float[np.ndarray, " n_steps"]:
+        return learning_rates(self.n_steps, self.lr, self.warmup, self.schedule)
+
+    @cached_property
+    def slopes(self) -> Float[np.ndarray, " n_steps"]:
+        """Of shut output ReLUs."""
+        return self.revival * np.maximum(0, 1 - 2 * np.arange(self.n_steps) / self.n_steps)
+
+    @cached_property
+    def bounds(self) -> list[int]:
+        """Steps after which something is recorded, from 0."""
+        records = np.linspace(0, self.n_steps, min(self.n_records, self.n_steps) + 1).round().astype(int)
+        return sorted({*records.tolist(), *self.snapshots})
 
 
 @dataclass
@@ -84,12 +135,24 @@ def loss_and_gradients(
 ) -> tuple[Float[Tensor, " n_instances"], dict[str, Tensor]]:
     """Loss of every instance and its gradient by parameter name, without autograd.
 
+    A model with parameters or methods of its own (`models.beyond_flags`) has them from autograd instead.
     empty_weight adds the loss on the empty input, that many times: only the biases feel it. revival is
     the slope given to output ReLUs that are shut, in the gradient alone. activity_cost adds that many
     times the mean of sum_j |h_j|.
 
     Shapes: importance (1 or n_instances, n_features); empty_weight a number or (n_instances, 1).
     """
+    nothing = torch.zeros_like(model.b_final)  # the empty input
+    if beyond_flags(model):
+        with torch.enable_grad():
+            errors = (model(x) - model.target(x)).square() * importance[:, None]
+            error = (model(nothing[:, None])[:, 0] - model.target(nothing)).square()
+            loss = errors.sum(2).mean(1) + (empty_weight * importance * error).sum(1)
+            if activity_cost:
+                loss = loss + activity_cost * model.hidden(x).abs().sum(2).mean(1)
+            parameters = dict(model.named_parameters())
+            found = torch.autograd.grad(loss.sum(), list(parameters.values()), materialize_grads=True)
+        return loss.detach(), {n: g.contiguous() for n, g in zip(parameters, found, strict=True)}
     scale = 1 / x.shape[1]
     h = x @ model.W_in.mT
     if model.hidden_relu:
@@ -97,7 +160,7 @@ def loss_and_gradients(
     o = torch.baddbmm(model.b_final[:, None], h, model.W_out.mT)
     empty_o = model.b_final
     residual = (torch.relu(o) if model.output_relu else o) - model.target(x)
-    empty_residual = torch.relu(empty_o) if model.output_relu else empty_o
+    empty_residual = (torch.relu(empty_o) if model.output_relu else empty_o) - model.target(nothing)
     weighted = residual * importance[:, None]
     empty_weighted = empty_weight * importance * empty_residual
     loss = (weighted * residual).sum((1, 2)) * scale + (empty_weighted * empty_residual).sum(1)
@@ -165,8 +228,8 @@ def _train_block_in_torch(
     device, dtype = model.b_final.device, model.b_final.dtype
     streams = _Streams.of(features, model.seeds, settings)
     importance = torch.tensor(features.importance, dtype=dtype, device=device)
-    empty = torch.tensor(features.empty_probability, dtype=dtype, device=device)[:, None]
-    empty_weight: Tensor | float = empty / (1 - empty) if settings.skip_empty else 0.0
+    active = features.active_probability if settings.skip_empty else np.ones(1)
+    empty_weight = torch.tensor((1 - active) / active, dtype=dtype, device=device)[:, None]
     fused = True if device.type in ("cpu", "cuda") else None
     optimiser = torch.optim.Adam(
         model.parameters(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=fused
@@ -181,17 +244,16 @@ def _train_block_in_torch(
                 x,
                 importance,
                 empty_weight=empty_weight,
-                revival=float(settings.revival[step]),
+                revival=float(settings.slopes[step]),
                 activity_cost=settings.activity_cost,
             )
             total += loss
             for name, gradient in gradients.items():
                 parameters[name].grad = gradient
             for group in optimiser.param_groups:
-                group["lr"] = float(settings.lr[step])
+                group["lr"] = float(settings.rates[step])
             optimiser.step()
-        mean = total / (high - low) * ((1 - empty[:, 0]) if settings.skip_empty else 1)
-        if not report(high, mean.cpu().numpy()):
+        if not report(high, total.cpu().numpy() / (high - low) * active):
             break
     optimiser.zero_grad()
 
@@ -211,11 +273,6 @@ def check_match(model: ToyModel, features: SparseFeatures) -> None:
             f"features must be for 1 or for the model's n_instances = {model.n_instances}; "
             f"got {features.n_instances}"
         )
-
-
-def n_workers() -> int:
-    """Threads that train blocks of instances side by side: one for each core we may use."""
-    return joblib.cpu_count()
 
 
 def _blocks(model: ToyModel, settings: Settings, workers: int) -> list[np.ndarray]:
@@ -257,6 +314,7 @@ def train(
 ) -> TrainingRun:
     """Train every instance of `model` in place with Adam, and measure its loss on held-out data.
 
+    A model with parameters or methods of its own beside the flags is trained by torch and autograd.
     lr falls to 0 along a cosine after `warmup` steps (schedule "cosine"), or stays ("constant").
     skip_empty draws only inputs with an active feature and adds the empty input's loss exactly: the same
     expectation with less noise, and no wasted work at high sparsity. revival gives shut output ReLUs that
@@ -265,9 +323,9 @@ def train(
     A snapshot is kept after each of the steps in `snapshots`. With `patience` an instance stops once that
     many records in a row brought no lower loss on n_evaluation held-out inputs (others than those of the
     final loss), and keeps the parameters of its lowest. It is meant for a constant lr: a cosine gains most
-    at its end; and measuring at every record takes time. Blocks of instances are trained side by side
-    by `workers` threads, one for each core we may use unless told otherwise. A model on a GPU is trained
-    there, by torch; its inputs are drawn on the CPU.
+    at its end; and measuring at every record takes time. It excludes snapshots, which add records. Blocks
+    of instances are trained side by side by `workers` threads, one for each core we may use unless told
+    otherwise. A model on a GPU is trained there, by torch; its inputs are drawn on the CPU.
 
     Memory: beside the models and the records, in each worker about 128 MB (BLOCK_BYTES) in torch, or one
             instance if that is more; in the compiled loops 0.5 MB of inputs (kernel.INPUT_BYTES), or one
@@ -279,38 +337,22 @@ def train(
     Source: settings of our own; the authors train 10,000 steps of AdamW at a constant 1e-3.
     """
     check_match(model, features)
-    checks.choice("schedule", schedule, ["cosine", "constant"])
-    checks.choice("engine", engine, ["auto", "kernel", "single", "torch"])
-    n_steps = checks.whole_number("n_steps", n_steps)
-    warmup = checks.whole_number("warmup", warmup, at_least=0)
-    rates = learning_rates(n_steps, checks.number("lr", lr, above=0), warmup, schedule)
-    slope = checks.number("revival", revival, at_least=0, at_most=1)
     settings = Settings(
-        n_steps=n_steps,
-        batch_size=checks.whole_number("batch_size", batch_size),
-        lr=rates,
-        revival=slope * np.maximum(0, 1 - 2 * np.arange(n_steps) / n_steps),
-        activity_cost=checks.number("activity_cost", activity_cost, at_least=0),
-        skip_empty=skip_empty,
-        models_per_stream=checks.whole_number("models_per_stream", models_per_stream),
-        data_seed=checks.whole_number("data_seed", data_seed, at_least=0),
-    )
-    n_records = checks.whole_number("n_records", n_records)
-    n_evaluation = checks.whole_number("n_evaluation", n_evaluation)
-    patience = None if patience is None else checks.whole_number("patience", patience)
-    kept = {checks.whole_number("snapshots", step, at_least=0, at_most=n_steps) for step in snapshots}
-    records = np.unique(np.linspace(0, n_steps, min(n_records, n_steps) + 1).round().astype(int))
-    bounds = sorted({*records.tolist(), *kept})
-
-    workers = n_workers() if workers is None else checks.whole_number("workers", workers)
-    name, blocks, train_block = _engine(engine, model, features, settings, workers)
+        n_steps, batch_size, lr, schedule, warmup, skip_empty, revival, activity_cost, models_per_stream,
+        data_seed, n_records, snapshots, n_evaluation, patience,
+    )  # fmt: skip
+    engine = choose_engine(engine, model, features, settings)
+    workers = joblib.cpu_count() if workers is None else checks.whole_number("workers", workers)
+    bounds = settings.bounds
+    if engine == "torch":
+        blocks, train_block = _blocks(model, settings, workers), _train_block_in_torch
+    else:
+        blocks = kernel.blocks(model, features, settings, workers, engine)
+        train_block = partial(kernel.train_block, engine=engine)
     history = np.full((len(bounds) - 1, model.n_instances), np.nan)
-    lowest, kept_at = (
-        np.full(model.n_instances, np.inf),
-        np.zeros(model.n_instances, int),
-    )  # kept_at: a record
+    lowest, kept_at = np.full(model.n_instances, np.inf), np.zeros(model.n_instances, int)  # a record
     parameters = model.state_dict()
-    taken = {step: {key: value.clone() for key, value in parameters.items()} for step in kept}
+    taken = {s: {key: value.clone() for key, value in parameters.items()} for s in settings.snapshots}
     started = time.perf_counter()
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
     bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=hidden, leave=False)
@@ -345,30 +387,27 @@ def train(
     with ThreadPoolExecutor(min(workers, len(blocks))) as pool, bar:
         for _ in pool.map(run_block, blocks):
             pass
-    if patience:  # an instance that had stopped is in later snapshots as it was kept
-        for step in kept:
-            over = kept_at + patience < bounds.index(step)
-            for key, value in parameters.items():
-                taken[step][key][over] = value[over]
     seconds = time.perf_counter() - started
     loss = evaluate(model, features, n_samples=n_evaluation)
     steps = np.array(bounds)
-    return TrainingRun(model, features, loss, history, steps[1:], steps[kept_at], taken, name, seconds)
+    return TrainingRun(model, features, loss, history, steps[1:], steps[kept_at], taken, engine, seconds)
 
 
-def _engine(
-    engine: str, model: ToyModel, features: SparseFeatures, settings: Settings, workers: int
-) -> tuple[str, list[np.ndarray], Callable]:
-    """The engine's name, its blocks of instances, and the function that trains one block."""
+def choose_engine(engine: str, model: ToyModel, features: SparseFeatures, settings: Settings) -> str:
+    """The engine that will train: the one asked for, or for "auto" the one expected to be fastest.
+
+    Raises: ValueError for another word, or an engine that cannot train this model so.
+    """
+    checks.choice("engine", engine, ["auto", "kernel", "single", "torch"])
     refusal = kernel.refusal(model)
     if engine in ("kernel", "single") and refusal:
         raise ValueError(f"engine {engine} cannot train this model: {refusal}")
-    if engine == "auto":
-        engine = kernel.cheapest(model, features, settings)
-    if engine == "torch":
-        return engine, _blocks(model, settings, workers), _train_block_in_torch
-    blocks = kernel.blocks(model, features, settings, workers, engine)
-    return engine, blocks, partial(kernel.train_block, engine=engine)
+    if settings.revival and (own := beyond_flags(model)):
+        raise ValueError(
+            f"revival must be 0 for {type(model).__name__}, which has {', '.join(own)} of its own; "
+            f"got {settings.revival}"
+        )
+    return kernel.cheapest(model, features, settings) if engine == "auto" else engine
 
 
 @torch.no_grad()
@@ -384,7 +423,6 @@ def evaluate(
     n_samples = checks.whole_number("n_samples", n_samples)
     stream_seed = checks.seeds("seed", seed, bits=53)[0]
     device, dtype = model.b_final.device, model.b_final.dtype
-    q0 = np.broadcast_to(features.empty_probability, model.n_instances)
     rows = np.broadcast_to(features.equal_rows, model.n_instances)
     importance = torch.tensor(features.importance, dtype=dtype, device=device).expand(model.n_instances, -1)
     loss = np.zeros(model.n_instances)
@@ -407,6 +445,8 @@ def evaluate(
                 chosen = model if len(part) == model.n_instances else model.select(part)
                 squared = (chosen(inputs) - chosen.target(inputs)).square().sum(1)
                 loss[part] += (squared * importance[part]).sum(1).double().cpu().numpy() / n_samples
-    empty = model.b_final.relu() if model.output_relu else model.b_final
+    nothing = torch.zeros_like(model.b_final)
+    empty = model(nothing[:, None])[:, 0] - model.target(nothing)
     empty_loss = (importance * empty.square()).sum(1).double().cpu().numpy()
-    return (1 - q0) * loss + q0 * empty_loss
+    active = features.active_probability
+    return active * loss + (1 - active) * empty_loss

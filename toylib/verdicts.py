@@ -55,27 +55,26 @@ def rate(layers: Layers) -> Interval:
 
 
 def best_of_streams(
-    loss: Float[np.ndarray, "*settings n_models"], models_per_stream: int, n_best: int = 2
+    loss: Float[np.ndarray, "*settings n_models"], models_per_stream: int
 ) -> Int[np.ndarray, "*settings n_chosen"]:
-    """The n_best models of lowest loss among every models_per_stream in a row, which see the same inputs.
+    """The two models of lowest loss among every models_per_stream in a row, which see the same inputs.
 
     The best of all would mostly come from one lucky stream, where all models find the same solution.
 
-    Shapes: -> indices (..., n_models // models_per_stream * n_best), stream by stream.
-    Raises: ValueError if streams are not whole, or n_best is more than a stream has.
+    Shapes: -> indices (..., n_models // models_per_stream * 2), stream by stream.
+    Raises: ValueError if streams are not whole, or of fewer than two.
     """
-    per = checks.whole_number("models_per_stream", models_per_stream)
-    n_best = checks.whole_number("n_best", n_best, at_most=per)
+    per = checks.whole_number("models_per_stream", models_per_stream, at_least=2)
     loss = checks.array("loss", loss)
     if loss.shape[-1] % per:
         raise ValueError(f"models_per_stream must divide the {loss.shape[-1]} models; got {per}")
-    ranked = loss.reshape(*loss.shape[:-1], -1, per).argsort(-1)[..., :n_best]
+    ranked = loss.reshape(*loss.shape[:-1], -1, per).argsort(-1)[..., :2]
     first = per * np.arange(loss.shape[-1] // per)[:, None]
     return (ranked + first).reshape(*loss.shape[:-1], -1)
 
 
 @torch.no_grad()
-def dealt(model: ToyModel, times: int = 1, *, seed: int = 1) -> ToyModel:
+def dealt(model: ToyModel, times: int = 1) -> ToyModel:
     """Copies of a tied model whose features each have their weights dealt anew among the neurons.
 
     A null for what neurons hold: every feature keeps its weights, but features no longer share or avoid
@@ -87,7 +86,7 @@ def dealt(model: ToyModel, times: int = 1, *, seed: int = 1) -> ToyModel:
     if not model.tied:
         raise ValueError(f"model must be tied: one W; got {type(model).__name__}")
     copy = model.select(np.tile(np.arange(model.n_instances), checks.whole_number("times", times)))
-    generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
+    generator = torch.Generator().manual_seed(1)
     copy.W.copy_(copy.W.gather(1, torch.rand(copy.W.shape, generator=generator).argsort(1)))
     return copy
 

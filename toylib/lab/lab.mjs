@@ -1004,7 +1004,7 @@ class Lab {
   explore(until) {
     const {search} = this;
     while (performance.now() < until) {
-      search.trainer ??= new Trainer({...this.state, seed: search.first + search.results.length});
+      search.trainer ??= new Trainer({...this.state, seed: (search.first + search.results.length) % (LIMITS.seed[1] + 1)});
       if (!search.trainer.finished) {
         search.trainer.step();
         continue;

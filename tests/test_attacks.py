@@ -134,3 +134,16 @@ def test_wrong_strength_is_named(strength: Any) -> None:
 def test_unknown_kind_of_training_is_named() -> None:
     with pytest.raises(ValueError, match="kind must be one of analytic"):
         train_adversarially(ReLUOutputModel(4, 2), SparseFeatures(4), 0.1, kind="strong")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_steps": -3}, "n_steps must be a whole number, 1 or more; got -3"),
+        ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),
+        ({"lr": -1}, "lr must be a finite number, above 0; got -1"),
+    ],
+)
+def test_wrong_numbers_of_training_are_named(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_adversarially(ReLUOutputModel(4, 2), SparseFeatures(4), 0.1, **wrong)

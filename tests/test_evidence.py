@@ -120,7 +120,19 @@ def test_spearman_of_a_perfect_order_and_of_its_reverse():
     x = np.arange(12.0)
     assert spearman(x, x**3).estimate == pytest.approx(1)
     assert spearman(x, -x).estimate == pytest.approx(-1)
-    assert spearman(x, -x).high < -0.95
+    assert spearman(x, -x).high < -0.9
+
+
+def test_the_interval_of_a_perfect_order_is_that_of_one_exchange_and_narrows_with_the_points():
+    # one exchange of neighbours among five: rho = 1 - 6 * 2 / (5 * 24) = 0.9
+    perfect, nearly = spearman([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]), spearman([1, 2, 3, 4, 5], [2, 1, 3, 4, 5])
+    assert nearly.estimate == pytest.approx(0.9)
+    half = 1.96 * math.sqrt((1 + 1 / 2) / 2)
+    assert perfect == pytest.approx((1, math.tanh(math.atanh(0.9) - half), 1))
+    assert perfect.low < 0.2
+    assert spearman(range(100), range(100)).low > 0.999
+    reverse = spearman([1, 2, 3, 4, 5], [5, 4, 3, 2, 1])
+    assert (reverse.low, reverse.high) == pytest.approx((-1, -perfect.low))
 
 
 def test_spearman_by_hand_with_its_interval():

@@ -96,6 +96,18 @@ def test_the_empty_probability_multiplies_over_units():
     assert features.empty_probability == pytest.approx(0.9 * 0.7)
 
 
+def test_the_active_probability_is_exact_where_it_is_tiny_and_where_it_is_one():
+    assert SparseFeatures(3, 0.1).active_probability == pytest.approx(1 - 0.9**3, rel=1e-14)
+    assert SparseFeatures(4, 1e-12).active_probability == pytest.approx(4e-12 - 6e-24, rel=1e-14)
+    assert SparseFeatures(4, [[1, 0.5, 0.5, 0.5]]).active_probability == 1
+
+
+def test_sets_may_be_given_by_a_generator_and_are_kept():
+    features = SparseFeatures(4, 0.5, correlated_sets=(range(k, k + 2) for k in (0, 2)))
+    assert features.correlated_sets == ((0, 1), (2, 3))
+    assert features.select([0]).units.kind.tolist() == features.units.kind.tolist()
+
+
 def test_a_sample_depends_on_its_own_seed_alone():
     features = SparseFeatures(5, 0.3)
     together = features.sample(64, [7, 8, 9])
@@ -122,8 +134,17 @@ BAD = [
     (dict(n_features=0), "n_features must be a whole number, 1 or more; got 0"),
     (dict(n_features=2.5), "n_features must be a whole number"),
     (dict(n_features=True), "n_features must be a whole number"),
-    (dict(feature_probability=0), "feature_probability must be above 0 and at most 1; got 0.0"),
-    (dict(feature_probability=1.5), "at most 1; got 1.5"),
+    (dict(feature_probability=0), "feature_probability must be 1e-12 or more and 1 or less; got 0.0"),
+    (dict(feature_probability=1e-17), "feature_probability must be 1e-12 or more and 1 or less; got 1e-17"),
+    (dict(feature_probability="0.5"), "feature_probability must be numbers; got '0.5'"),
+    (dict(importance=1j), "importance must be numbers; got 1j"),
+    (dict(signed="no"), "signed must be True or False; got 'no'"),
+    (
+        dict(correlated_sets=[0, 1]),
+        "correlated_sets must be sets of features, as [[0, 1], [2, 3]]; got [0, 1]",
+    ),
+    (dict(correlated_sets=[[0.5, 1]]), "correlated_sets must be a whole number, 0 or more; got 0.5"),
+    (dict(feature_probability=1.5), "1 or less; got 1.5"),
     (dict(feature_probability=float("nan")), "feature_probability must be finite; got"),
     (dict(feature_probability="often"), "feature_probability must be numbers; got 'often'"),
     (dict(feature_probability=np.ones((2, 4))), "feature_probability must have n_features = 3 entries a row"),

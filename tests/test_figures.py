@@ -90,7 +90,7 @@ def test_every_text_is_at_least_eight_points():
 
 
 def test_every_public_drawing_function_is_in_the_table_of_good_input():
-    apart = {"figure", "interference_scale"}
+    apart = {"figure", "interference_scale", "phase_legend"}
     public = {
         name
         for name, value in vars(figures).items()
@@ -191,12 +191,6 @@ def test_neuron_stack_gives_a_feature_the_same_colour_in_every_neuron_and_no_oth
     assert colours[1.0] == colours[3.0] != colours[2.0] == colours[4.0]
 
 
-def test_neuron_stack_rescaled_gives_every_neuron_a_largest_weight_of_one(ax):
-    figures.neuron_stack(ax, np.array([[0.5, -2.0], [10.0, 5.0], [0.0, 0.0]]), rescale=True)
-    heights = {(round(x), round(abs(high - low), 6)) for x, low, high in bars(ax)}
-    assert heights == {(0, 0.25), (0, 1.0), (1, 1.0), (1, 0.5)}
-
-
 def test_neuron_stack_marks_each_neuron_in_the_colour_of_its_kind(ax):
     figures.neuron_stack(ax, PAIR_IN, kinds=torch.tensor([2, 0, 1, 1]))
     (marks,) = ax.collections
@@ -219,27 +213,16 @@ def test_neuron_feature_graph_draws_a_line_for_each_weight_above_the_threshold(a
     assert colours[0] == colours[2] != colours[1]
 
 
-def test_neuron_feature_graph_rescaled_leaves_each_path_through_a_neuron_as_strong(ax):
-    W_in = np.diag([4.0, 0.5])
-    W_out = np.diag([0.25, 2.0])  # every path is 1
-    figures.neuron_feature_graph(ax, W_in, W_out, rescale=True)
-    above, _, below, _, _ = ax.collections
-    assert len(above.get_segments()) == len(below.get_segments()) == 2
-    for lines in (above, below):
-        assert np.ptp(lines.get_linewidths()) < 1e-12
-
-
 def test_neuron_feature_graph_without_output_weights_draws_no_outputs(ax):
-    figures.neuron_feature_graph(ax, PAIR_IN, kinds=np.array([1, 1, 2, 0]))
+    figures.neuron_feature_graph(ax, PAIR_IN)
     assert ax.get_ylim()[0] > 0
-    filled = [to_hex(c).upper() for c in ax.collections[-1].get_facecolors()]
-    assert filled == [list(figures.KIND_COLOURS.values())[k] for k in (1, 1, 2, 0)]
+    assert len(ax.collections) == 3
 
 
 def test_weights_of_zero_are_drawn_as_nothing_and_break_nothing(ax):
-    figures.neuron_stack(ax, np.zeros((3, 2)), rescale=True)
+    figures.neuron_stack(ax, np.zeros((3, 2)))
     assert not ax.patches
-    figures.neuron_feature_graph(ax, np.zeros((3, 2)), np.zeros((2, 3)), threshold=0, rescale=True)
+    figures.neuron_feature_graph(ax, np.zeros((3, 2)), np.zeros((2, 3)), threshold=0)
     assert not ax.collections[0].get_segments()
 
 
@@ -258,19 +241,11 @@ def test_phase_diagram_has_each_code_in_the_cell_of_its_density_and_importance(a
     np.testing.assert_allclose(corners[:, 0, 1], [-1.5, -0.5, 0.5, 1.5, 2.5])
     assert ax.xaxis_inverted()
     colours = dict(zip(["none", "own", "shared"], figures.PHASE_COLOURS, strict=False))
-    legend = ax.get_legend()
-    for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True):
-        code = list(colours).index(text.get_text())
-        assert patch.get_facecolor() == to_rgba(colours[text.get_text()]) == mesh.cmap(mesh.norm(code))
-
-
-def test_phase_diagram_of_numbers_has_a_colour_bar_that_can_be_left_out(ax):
-    values = np.linspace(0, 1, 8).reshape(2, 4)
-    figures.phase_diagram(ax, DENSITY, np.array([0.1, 10]), values, value_label="loss")
-    assert [a.get_ylabel() for a in ax.figure.axes[1:]] == ["loss"]
-    other = Figure().subplots()
-    figures.phase_diagram(other, DENSITY, np.array([0.1, 10]), values, key=False)
-    assert other.figure.axes == [other]
+    figures.phase_legend(ax.figure, list(colours), 3)
+    (legend,) = ax.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(colours)
+    for code, patch in enumerate(legend.get_patches()):
+        assert patch.get_facecolor() == to_rgba(figures.PHASE_COLOURS[code]) == mesh.cmap(mesh.norm(code))
 
 
 def test_trend_has_a_point_for_every_density_and_the_interval_around_it(ax):
@@ -377,15 +352,19 @@ BAD = [
     ("neuron_feature_graph", (ONES,), {}, r"W_in must be 2-D; got shape \(4,\)"),
     ("neuron_feature_graph", (PAIR_IN, PAIR_IN), {}, r"W_out must be \(2, 4\).*; got \(4, 2\)"),
     ("neuron_feature_graph", (PAIR_IN,), {"threshold": 2}, r"threshold must be .* 1 or less; got 2"),
-    ("neuron_feature_graph", (PAIR_IN,), {"kinds": np.ones(2)}, r"kinds must be 0, 1 or 2 for each of 4"),
     (
         "phase_diagram",
         (ONES, IMPORTANCE, np.ones((4, 2))),
-        {},
+        {"labels": ["a"]},
         r"values must be \(2, 4\); got shape \(4, 2\)",
     ),
-    ("phase_diagram", (0 * ONES, IMPORTANCE, CODES), {}, r"density must be positive.*; got 0"),
-    ("phase_diagram", (DENSITY, -IMPORTANCE, CODES), {}, r"importance must be positive.*; got -10"),
+    ("phase_diagram", (0 * ONES, IMPORTANCE, CODES), {"labels": ["a"]}, r"density must be positive.*; got 0"),
+    (
+        "phase_diagram",
+        (DENSITY, -IMPORTANCE, CODES),
+        {"labels": ["a"]},
+        r"importance must be positive.*; got -10",
+    ),
     ("phase_diagram", (DENSITY, IMPORTANCE, CODES), {"labels": []}, r"labels must be 1 to 4 names; got 0"),
     (
         "phase_diagram",
@@ -399,7 +378,12 @@ BAD = [
         {"labels": ["a", "b"]},
         r"values must be .* 0 to 1; got 2",
     ),
-    ("phase_diagram", (DENSITY, IMPORTANCE, CODES * np.nan), {}, r"values must be finite; got nan"),
+    (
+        "phase_diagram",
+        (DENSITY, IMPORTANCE, CODES * np.nan),
+        {"labels": ["a"]},
+        r"values must be finite; got nan",
+    ),
     ("trend", (DENSITY, np.ones(3)), {}, r"x, estimate must be equally long; got \[4, 3\]"),
     ("trend", (DENSITY, NAN), {}, r"estimate must be finite; got nan"),
     ("trend", (DENSITY - 1, ONES), {}, r"x must be positive, for its log scale; got -0.97"),

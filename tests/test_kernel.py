@@ -179,8 +179,8 @@ class OtherHidden(ReLUHiddenModel):
     ("model", "message"),
     [
         (ShiftedTarget(3, 2), "it knows the targets x and |x|; ShiftedTarget has its own"),
-        (HiddenBias(3, 2), "it knows W or W1 and W2, and b_final; got the parameters W, b_final, b_hidden"),
-        (OtherHidden(3, 2), "it reads a model's flags only; OtherHidden changes hidden"),
+        (HiddenBias(3, 2), "it reads a model's flags only; HiddenBias has b_hidden of its own"),
+        (OtherHidden(3, 2), "it reads a model's flags only; OtherHidden has hidden of its own"),
         (ReLUHiddenModel(3, 2).double(), "it works in float32 on a CPU; got torch.float64 on cpu"),
     ],
 )
@@ -221,8 +221,8 @@ def test_models_are_put_side_by_side_where_enough_lanes_are_filled(model, option
 def test_blocks_hold_one_stream_each_and_every_instance_once():
     model = ReLUHiddenModel(3, 2, np.tile(range(100), 2))
     features = SparseFeatures(3, np.repeat([0.1, 0.2], 100))
-    settings = training.Settings(1, 1, np.ones(1), np.ones(1), 0.0, True, 64, 0)
-    blocks = kernel.blocks(model, features, settings)
+    settings = training.Settings(n_steps=1, batch_size=1)
+    blocks = kernel.blocks(model, features, settings, 1, "kernel")
     assert np.array_equal(np.sort(np.concatenate(blocks)), np.arange(200))
     for block in blocks:
         streams, _ = features.select(block).streams(model.seeds[block], 64)

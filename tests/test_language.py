@@ -113,6 +113,7 @@ def test_rope_makes_attention_depend_on_order(model):
         ({"texts": ["a", ""]}, "texts"),
         ({"texts": ["a"], "what": ["keys"]}, "what"),
         ({"texts": ["a"], "layers": [30]}, "layers"),
+        ({"texts": ["a"], "layers": [1, 1]}, "layers must not repeat"),
         ({"texts": ["a"], "batch_size": 0}, "batch_size"),
     ],
 )
@@ -136,6 +137,8 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         language.load()
 
 
-def test_a_missing_file_is_named_with_the_command(tmp_path):
-    with pytest.raises(language.NotInstalled, match=r"nothing\.gguf is not there.*\n.*pip install"):
+def test_a_path_where_no_file_is_is_named(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"path must be a GGUF file; got '.*nothing\.gguf', where there is none"
+    ):
         language.load(tmp_path / "nothing.gguf")

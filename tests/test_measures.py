@@ -172,6 +172,12 @@ def test_participation_ratio_by_hand():
     torch.testing.assert_close(measures.participation_ratio(CASES), one(expected)[0][None])
 
 
+def test_features_are_counted_alike_however_small_their_contributions():
+    tiny = CASES * 1e-36
+    for measure in (measures.participation_ratio, measures.exp_entropy, measures.maximum_share):
+        torch.testing.assert_close(measure(tiny), measure(CASES))
+
+
 def test_exp_entropy_by_hand():
     mixed = math.exp(-(0.8 * math.log(0.8) + 0.2 * math.log(0.1)))
     torch.testing.assert_close(measures.exp_entropy(CASES), one([1, 2, 4, mixed, 0])[0][None])
@@ -333,6 +339,11 @@ BAD = [
     (lambda: measures.dimensions_per_feature(torch.zeros(3)), "got (3,)"),
     (lambda: measures.participation_ratio(torch.eye(2)), "C must be a tensor"),
     (lambda: measures.participation_ratio(NEGATIVE), "C must be finite and 0 or more; got -1.0"),
+    (lambda: measures.participation_ratio(CASES / 0), "C must be finite and 0 or more; got nan"),
+    (
+        lambda: measures.maximum_share(CASES.clamp(min=0.1) * torch.inf),
+        "C must be finite and 0 or more; got inf",
+    ),
     (lambda: measures.exp_entropy(NAN), "C must be finite and 0 or more; got nan"),
     (lambda: measures.maximum_share(NEGATIVE), "C must be finite and 0 or more"),
     (lambda: measures.features_per_neuron(CASES, theta=1), "theta must be a finite number"),

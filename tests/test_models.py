@@ -89,6 +89,13 @@ def test_select_copies_the_chosen_instances_in_order(model_class):
     assert model.b_final.abs().max() == 0
 
 
+def test_select_takes_numbers_a_slice_or_true_and_false_for_each():
+    model = LinearModel(3, 2, range(4))
+    for index in ([0, 2], range(0, 4, 2), slice(0, 4, 2), np.array([True, False, True, False])):
+        assert model.select(index).seeds.tolist() == [0, 2]
+    assert model.select(torch.tensor([3, -1])).seeds.tolist() == [3, 3]
+
+
 def test_select_keeps_double_precision():
     assert LinearModel(3, 2, range(2)).double().select([1]).W.dtype == torch.float64
 
@@ -106,6 +113,8 @@ BAD = [
     (dict(seeds=[]), "seeds must be whole numbers"),
     (dict(seeds=[0.5]), "seeds must be whole numbers"),
     (dict(seeds=2**32), "seeds must be whole numbers from 0 to 2**32 - 1; got 4294967296"),
+    (dict(seeds="0"), "seeds must be whole numbers from 0 to 2**32 - 1; got '0'"),
+    (dict(seeds=np.array(0.5)), "seeds must be whole numbers from 0 to 2**32 - 1; got 0.5"),
     (dict(seeds=-3), "seeds must be whole numbers from 0 to 2**32 - 1; got -3"),
     (dict(init_scale=0), "init_scale must be a finite number, above 0; got 0"),
     (dict(init_scale=float("inf")), "init_scale must be a finite number"),
@@ -121,9 +130,10 @@ def test_bad_models_are_named(model_class, arguments, message):
     refused(lambda: model_class(**{"n_features": 4, "n_hidden": 2, "seeds": [0, 1], **arguments}), message)
 
 
-def test_select_nothing_is_named():
-    with pytest.raises(ValueError, match="index must choose at least one of 2 instances"):
-        ReLUOutputModel(4, 2, [0, 1]).select([])
+@pytest.mark.parametrize("index", [[], [2], [0.5], [[0, 1]], [True, False, True], "all", None])
+def test_select_of_nothing_or_of_what_is_not_there_is_named(index):
+    with pytest.raises(ValueError, match="index must choose at least one of 2 instances, from 0; got "):
+        ReLUOutputModel(4, 2, [0, 1]).select(index)
 
 
 def test_all_public_models_are_tested():

@@ -28,12 +28,12 @@ def test_a_permuted_and_rescaled_dictionary_scores_one():
 
 def test_the_best_matching_is_found_where_the_greedy_one_is_not():
     # cosines [[1, .9], [.9, 0]]-like: greedy takes the pair of cosine 1 and leaves the worst one
-    angle = np.array([0.0, 1.5])
+    angle = np.array([0.0, 0.7])
     truth = np.stack([np.cos(angle), np.sin(angle)])
-    other = np.array([0.0, -1.0])
+    other = np.array([0.0, -0.7])
     atoms = np.stack([np.cos(other), np.sin(other)])
-    straight = (np.cos(0) + np.cos(2.5)) / 2
-    crossed = (np.cos(1.0) + np.cos(1.5)) / 2
+    straight = (np.cos(0) + np.cos(1.4)) / 2
+    crossed = (np.cos(0.7) + np.cos(0.7)) / 2
     assert crossed > straight
     assert mean_max_matching(truth, atoms) == pytest.approx(crossed)
 
@@ -41,6 +41,8 @@ def test_the_best_matching_is_found_where_the_greedy_one_is_not():
 def test_an_atom_of_the_opposite_sign_is_not_the_feature():
     truth = np.eye(3)
     assert mean_max_matching(truth, -truth) == pytest.approx(0)
+    # nor does it count against the features that have one
+    assert mean_max_matching(np.eye(2), np.array([[1.0, 0.0], [0.0, -1.0]])) == pytest.approx(0.5)
 
 
 def test_a_feature_without_an_atom_counts_nothing():
@@ -62,6 +64,12 @@ def test_an_atom_of_zeros_is_no_direction():
 )
 def test_wrong_dictionaries_are_named(truth, atoms, message):
     refused(lambda: mean_max_matching(truth, atoms), re.compile(message))
+
+
+@pytest.mark.bad_input
+def test_a_wrong_seed_of_the_batches_is_named():
+    with pytest.raises(ValueError, match="seed must be whole numbers from 0 .*; got 'x'"):
+        train_autoencoder(SparseAutoencoder(8, 12), known()[0], l1=0.1, seed="x")
 
 
 def test_the_autoencoder_is_encoder_relu_decoder():

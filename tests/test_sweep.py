@@ -173,9 +173,28 @@ def test_other_training_or_other_code_shares_no_block(tmp_path, monkeypatch):
     run(tmp_path)
     run(tmp_path, lr=0.02)
     assert len(list(tmp_path.glob("*.json"))) == 18
-    monkeypatch.setattr(sweep_module, "_source_digest", lambda: "other code")
+    monkeypatch.setattr(sweep_module, "_DIGEST", "other code")
     run(tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == 27
+
+
+def test_a_model_class_of_ones_own_is_stored_under_its_flags_and_the_source_of_its_methods(tmp_path):
+    def halved(x):
+        return x / 2
+
+    def doubled(x):
+        return x * 2
+
+    def train_one(**names):
+        kind = type("Own", (ReLUOutputModel,), names)
+        sweep(kind, MODEL, SETTINGS[:1], [0], folder=tmp_path, **TRAIN)
+        return len(list(tmp_path.glob("*.json")))
+
+    assert train_one() == 1
+    assert train_one(output_relu=False) == 2
+    assert train_one(target=lambda self, x: halved(x)) == 3
+    assert train_one(target=lambda self, x: doubled(x)) == 4
+    assert train_one(target=lambda self, x: doubled(x)) == 4
 
 
 @pytest.mark.parametrize(
@@ -310,7 +329,10 @@ BAD = [
     (dict(model_class=dict), "model_class must be one of toylib.models"),
     (dict(settings=[]), "settings must be a list of at least one dict; got []"),
     (dict(settings={"feature_probability": 0.1}), "settings must be a list of at least one dict"),
-    (dict(settings=[{"feature_probability": 2}]), "feature_probability must be above 0 and at most 1; got 2"),
+    (
+        dict(settings=[{"feature_probability": 2}]),
+        "feature_probability must be 1e-12 or more and 1 or less; got 2",
+    ),
     (
         dict(settings=[{"feature_probability": torch.ones(1)}]),
         "settings must be numbers, text, lists and dicts",
@@ -319,6 +341,15 @@ BAD = [
     (dict(seeds=[]), "seeds must be whole numbers"),
     (dict(block_size=0), "block_size must be a whole number, 1 or more; got 0"),
     (dict(model={"n_features": 4, "n_hidden": 0}), "n_hidden must be a whole number, 1 or more; got 0"),
+    (dict(model={"n_features": 4}), "model must be all that AbsoluteValueModel needs; "),
+    (dict(model={**MODEL, "width": 4}), "model must hold arguments among b_init, init_scale, n_features"),
+    (dict(settings=[{"density": 0.1}]), "settings must hold arguments among anticorrelated_sets"),
+    (dict(n_step=3), "train must hold arguments among activity_cost"),
+    (dict(snapshots=[3]), "got snapshots"),
+    (dict(workers=2), "got workers"),
+    (dict(settings=[{}, {"train": {"lr": -1}}]), "lr must be a finite number, above 0; got -1"),
+    (dict(settings=[{}, {"train": {"engine": "cuda"}}]), "engine must be one of auto, kernel, single, torch"),
+    (dict(settings=[{}, {"train": {"n_steps": 7}}]), "n_records must be at most the fewest n_steps"),
 ]
 
 

@@ -88,6 +88,12 @@ def test_an_activity_cost_lowers_the_activity():
         (lambda: small(0)([torch.zeros(5, 2)]), r"inputs must be .* \[2, 1\] by level; got \[2\]"),
         (lambda: train_levels(small(0), draw_copies, leak=2), "leak must be .* 1 or less; got 2"),
         (lambda: train_levels(small(0), draw_copies, n_steps=0), "n_steps must be a whole number"),
+        (lambda: train_levels(small(0), draw_copies, warmup=-1), "warmup must be a whole number, 0 or more"),
+        (
+            lambda: train_levels(small(0), draw_copies, data_seed=2**31),
+            "data_seed must be .* 2147483647 or less",
+        ),
+        (lambda: small(0).select([1]), "index must choose at least one of 1 instances"),
         (
             lambda: train_levels(LevelledModel([1], [1], [1]), lambda b, g: ([torch.ones(b, 1)],) * 2),
             "targets that vary",

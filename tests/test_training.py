@@ -326,7 +326,7 @@ def test_memory_of_the_compiled_loops_is_bounded_whatever_the_number_of_steps_an
 
 
 def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_least_one():
-    model, settings = ReLUHiddenModel(20, 6, range(10)), Settings(1, 512, *[np.ones(1)] * 2, 0.0, True, 64, 0)
+    model, settings = ReLUHiddenModel(20, 6, range(10)), Settings(n_steps=1, batch_size=512)
     each = 24 * 512 * (20 + 6)
     for allowed, sizes in [(each * 4, [4, 3, 3]), (each * 10, [10]), (each / 3, [1] * 10)]:
         with pytest.MonkeyPatch.context() as patch:
@@ -334,14 +334,14 @@ def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_le
             assert [len(block) for block in _blocks(model, settings, 1)] == sizes
 
 
-PATIENT = dict(n_steps=300, n_records=30, schedule="constant", lr=0.03, snapshots=range(0, 301, 10))
+PATIENT = dict(n_steps=300, n_records=30, schedule="constant", lr=0.03)
 
 
 @pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_an_instance_that_stops_keeps_the_parameters_of_its_lowest_loss(engine):
     seeds, features = range(6), SparseFeatures(5, 0.3)
     stopped = run(ReLUHiddenModel(5, 3, seeds), features, engine=engine, patience=2, **PATIENT)
-    whole = run(ReLUHiddenModel(5, 3, seeds), features, engine=engine, **PATIENT)
+    whole = run(ReLUHiddenModel(5, 3, seeds), features, engine=engine, **PATIENT, snapshots=range(0, 301, 10))
     assert (whole.kept_at == 300).all()
     assert (stopped.kept_at < 280).any(), "nothing stopped: the settings test nothing"
     assert len(set(stopped.kept_at)) > 1, "all stopped at once: the settings test little"
@@ -360,13 +360,11 @@ def _with(model, state):
     return copy
 
 
-def test_records_and_snapshots_of_an_instance_that_stopped():
+def test_nothing_is_recorded_of_an_instance_that_stopped():
     result = run(ReLUHiddenModel(5, 3, range(6)), SparseFeatures(5, 0.3), patience=2, **PATIENT)
     for k, step in enumerate(result.kept_at.tolist()):
         trained = result.steps <= step + 20
         np.testing.assert_array_equal(np.isnan(result.loss_history[:, k]), ~trained)
-        for later in range(step + 30, 301, 10):
-            assert torch.equal(result.snapshots[later]["W"][k], result.model.W[k])
 
 
 def test_when_an_instance_stops_does_not_depend_on_its_neighbours():
@@ -405,7 +403,7 @@ def test_a_model_on_a_gpu_is_trained_there_by_the_same_call_to_the_same_numbers(
 def test_weights_stored_transposed_are_trained_alike_by_torch():
     """Fused Adam walks through memory, so a gradient must be laid out as its parameter is."""
     features = SparseFeatures(5, 0.3, signed=True)
-    settings = Settings(20, 32, np.full(20, 0.01), np.zeros(20), 0.0, True, 64, 0)
+    settings = Settings(n_steps=20, batch_size=32, schedule="constant")
     plain, transposed = AbsoluteValueModel(5, 3, range(3)), AbsoluteValueModel(5, 3, range(3))
     transposed.W2.data = transposed.W2.data.mT.contiguous().mT
     assert not transposed.W2.is_contiguous()
@@ -523,7 +521,15 @@ BAD = [
     (dict(revival=1.5), "revival must be a finite number, 0 or more and 1 or less; got 1.5"),
     (dict(activity_cost=-1), "activity_cost must be a finite number, 0 or more; got -1"),
     (dict(models_per_stream=0), "models_per_stream must be a whole number, 1 or more; got 0"),
-    (dict(data_seed="x"), "data_seed must be a whole number, 0 or more; got 'x'"),
+    (
+        dict(data_seed="x"),
+        "data_seed must be a whole number, 0 or more and 9007199254740991 or less; got 'x'",
+    ),
+    (dict(data_seed=2**64), "data_seed must be a whole number, 0 or more and 9007199254740991 or less"),
+    (dict(skip_empty="no"), "skip_empty must be True or False; got 'no'"),
+    (dict(snapshots=5), "snapshots must be a list of steps; got 5"),
+    (dict(patience=2, snapshots=[5]), "patience must be None where there are snapshots; got 2"),
+    (dict(schedule=["cosine"]), "schedule must be one of cosine, constant; got ['cosine']"),
     (dict(n_records=0), "n_records must be a whole number, 1 or more; got 0"),
     (dict(snapshots=[21]), "snapshots must be a whole number, 0 or more and 20 or less; got 21"),
     (dict(n_evaluation=0), "n_evaluation must be a whole number, 1 or more; got 0"),
@@ -532,6 +538,67 @@ BAD = [
     (dict(engine="cuda"), "engine must be one of auto, kernel, single, torch; got 'cuda'"),
     (dict(workers=0), "workers must be a whole number, 1 or more; got 0"),
 ]
+
+
+class Copied(ReLUHiddenModel):
+    def forward(self, x):
+        return super().forward(x)
+
+
+class HiddenBias(ReLUHiddenModel):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.b_hidden = torch.nn.Parameter(torch.full((self.n_instances, self.n_hidden), 0.1))
+
+    def hidden(self, x):
+        return torch.relu(x @ self.W_in.mT + self.b_hidden[:, None])
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_empty": False}, {"activity_cost": 0.01}])
+def test_a_model_with_a_method_of_its_own_is_trained_as_the_method_says(options):
+    known = run(ReLUHiddenModel(5, 3, range(3)), engine="torch", **options)
+    own = run(Copied(5, 3, range(3)), **options)
+    assert own.engine == "torch"
+    torch.testing.assert_close(own.model.W, known.model.W, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(own.loss_history, known.loss_history, rtol=1e-5)
+    np.testing.assert_allclose(own.loss, known.loss, rtol=1e-5)
+
+
+def test_parameters_of_a_models_own_learn_and_count_in_its_loss_on_empty_inputs_too():
+    features = SparseFeatures(5, 0.2)
+    result = run(HiddenBias(5, 3, range(3)), features, n_steps=200, n_evaluation=200_000)
+    model = result.model
+    assert (model.b_hidden != 0.1).any(1).all()
+    x = features.sample(200_000, [7])
+    plain = (model(x) - x).square().sum(2).mean(1).detach()
+    np.testing.assert_allclose(result.loss, plain, rtol=0.02)
+
+
+def test_a_target_that_is_not_zero_for_the_empty_input_is_learnt_whether_or_not_empty_inputs_are_drawn():
+    class Shifted(ReLUHiddenModel):
+        def target(self, x):
+            return x + 1
+
+    features = SparseFeatures(4, 0.02)
+    for skip in (True, False):
+        result = run(Shifted(4, 2, [0]), features, n_steps=600, lr=0.03, skip_empty=skip)
+        np.testing.assert_allclose(result.model.b_final.detach(), 1, atol=0.05)
+        assert result.loss[0] < 0.05
+
+
+@pytest.mark.bad_input
+def test_revival_of_a_model_with_methods_of_its_own_is_refused():
+    with pytest.raises(
+        ValueError, match="revival must be 0 for Copied, which has forward of its own; got 0.1"
+    ):
+        run(Copied(5, 3), revival=0.1)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
+def test_the_rarest_features_are_trained_and_measured(engine):
+    result = run(ReLUHiddenModel(5, 3, range(2)), SparseFeatures(5, 1e-12), engine=engine)
+    assert (0 < result.loss).all()
+    assert (result.loss < 5e-12 / 3 * 2).all()  # twice what predicting 0 would give
 
 
 @pytest.mark.bad_input

@@ -339,7 +339,7 @@ BAD = [
     (lambda: measures.dimensions_per_feature(torch.zeros(3)), "got (3,)"),
     (lambda: measures.participation_ratio(torch.eye(2)), "C must be a tensor"),
     (lambda: measures.participation_ratio(NEGATIVE), "C must be finite and 0 or more; got -1.0"),
-    (lambda: measures.participation_ratio(CASES / 0), "C must be finite and 0 or more; got nan"),
+    (lambda: measures.participation_ratio(CASES / 0), "C must be finite and 0 or more; got inf"),
     (
         lambda: measures.maximum_share(CASES.clamp(min=0.1) * torch.inf),
         "C must be finite and 0 or more; got inf",

@@ -136,6 +136,21 @@ def test_select_of_nothing_or_of_what_is_not_there_is_named(index):
         ReLUOutputModel(4, 2, [0, 1]).select(index)
 
 
+def test_what_flags_do_not_say_of_a_model_is_named():
+    class Overriding(ReLUHiddenModel):
+        def hidden(self, x):
+            return super().hidden(x) ** 2
+
+    for model_class in ALL:
+        assert models.beyond_flags(model_class(3, 2)) == []
+    model = Overriding(3, 2)
+    model.b_hidden = torch.nn.Parameter(torch.zeros(1, 2))
+    assert models.beyond_flags(model) == ["b_hidden", "hidden"]
+    replaced = LinearModel(3, 2)
+    replaced.forward = lambda x: x
+    assert models.beyond_flags(replaced) == ["forward"]
+
+
 def test_all_public_models_are_tested():
     public = {m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.ToyModel)}
     assert public - {models.ToyModel} == set(ALL)

@@ -98,7 +98,7 @@ def test_the_empty_probability_multiplies_over_units():
 
 def test_the_active_probability_is_exact_where_it_is_tiny_and_where_it_is_one():
     assert SparseFeatures(3, 0.1).active_probability == pytest.approx(1 - 0.9**3, rel=1e-14)
-    assert SparseFeatures(4, 1e-12).active_probability == pytest.approx(4e-12 - 6e-24, rel=1e-14)
+    assert SparseFeatures(4, 1e-12).active_probability == pytest.approx(4e-12 - 6e-24, rel=1e-14, abs=0)
     assert SparseFeatures(4, [[1, 0.5, 0.5, 0.5]]).active_probability == 1
 
 

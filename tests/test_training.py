@@ -574,16 +574,16 @@ def test_parameters_of_a_models_own_learn_and_count_in_its_loss_on_empty_inputs_
     np.testing.assert_allclose(result.loss, plain, rtol=0.02)
 
 
-def test_a_target_that_is_not_zero_for_the_empty_input_is_learnt_whether_or_not_empty_inputs_are_drawn():
-    class Shifted(ReLUHiddenModel):
+@pytest.mark.parametrize("base", [ReLUHiddenModel, Copied])
+@pytest.mark.parametrize("skip_empty", [True, False])
+def test_a_target_that_is_not_zero_for_the_empty_input_is_learnt_drawn_or_not(base, skip_empty):
+    class Shifted(base):
         def target(self, x):
             return x + 1
 
-    features = SparseFeatures(4, 0.02)
-    for skip in (True, False):
-        result = run(Shifted(4, 2, [0]), features, n_steps=600, lr=0.03, skip_empty=skip)
-        np.testing.assert_allclose(result.model.b_final.detach(), 1, atol=0.05)
-        assert result.loss[0] < 0.05
+    result = run(Shifted(4, 2, [0]), SparseFeatures(4, 0.02), n_steps=600, lr=0.03, skip_empty=skip_empty)
+    np.testing.assert_allclose(result.model.b_final.detach(), 1, atol=0.05)
+    assert result.loss[0] < 0.05
 
 
 @pytest.mark.bad_input

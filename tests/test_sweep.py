@@ -178,6 +178,16 @@ def test_other_training_or_other_code_shares_no_block(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.json"))) == 27
 
 
+class Passing(ReLUOutputModel):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+
+
+def test_a_model_class_that_passes_its_arguments_on_is_swept(expected):
+    found = sweep(Passing, MODEL, SETTINGS, range(6), block_size=2, **TRAIN)
+    np.testing.assert_array_equal(found.loss, expected.loss)
+
+
 def test_a_model_class_of_ones_own_is_stored_under_its_flags_and_the_source_of_its_methods(tmp_path):
     def halved(x):
         return x / 2
@@ -341,8 +351,9 @@ BAD = [
     (dict(seeds=[]), "seeds must be whole numbers"),
     (dict(block_size=0), "block_size must be a whole number, 1 or more; got 0"),
     (dict(model={"n_features": 4, "n_hidden": 0}), "n_hidden must be a whole number, 1 or more; got 0"),
-    (dict(model={"n_features": 4}), "model must be all that AbsoluteValueModel needs; "),
-    (dict(model={**MODEL, "width": 4}), "model must hold arguments among b_init, init_scale, n_features"),
+    (dict(model={"n_features": 4}), "model must be the arguments of AbsoluteValueModel; "),
+    (dict(model={**MODEL, "width": 4}), "model must be the arguments of AbsoluteValueModel; "),
+    (dict(model={**MODEL, "seeds": [1]}), "model must be the arguments of AbsoluteValueModel; "),
     (dict(settings=[{"density": 0.1}]), "settings must hold arguments among anticorrelated_sets"),
     (dict(n_step=3), "train must hold arguments among activity_cost"),
     (dict(snapshots=[3]), "got snapshots"),

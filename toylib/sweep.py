@@ -140,13 +140,12 @@ def _check(
     model_class: type[ToyModel], model: dict[str, Any], features: dict[str, Any], train: dict[str, Any]
 ) -> int:
     """Make what a setting describes, so that a wrong one is named before any training; its records."""
-    _known("model", model, set(inspect.signature(model_class).parameters) - {"seeds"})
     _known("settings", features, {f.name for f in fields(SparseFeatures) if f.init} - {"n_features"})
     _known("train", train, {f.name for f in fields(training.Settings)} - {"snapshots"} | {"engine"})
     try:
-        one = model_class(**model)
-    except TypeError as error:  # without n_features or n_hidden
-        raise ValueError(f"model must be all that {model_class.__qualname__} needs; {error}") from None
+        one = model_class(**model, seeds=0)
+    except TypeError as error:  # an argument is missing, unknown, or given twice
+        raise ValueError(f"model must be the arguments of {model_class.__qualname__}; {error}") from None
     inputs = SparseFeatures(one.n_features, **features)
     training.check_match(one, inputs)
     settings = training.Settings(**{name: value for name, value in train.items() if name != "engine"})

@@ -185,6 +185,16 @@ def test_neuron_stack_stacks_positive_weights_upwards_and_negative_ones_downward
     assert high > 3
 
 
+def test_neuron_stacks_that_share_a_scale_are_all_within_it():
+    fig, axes = figures.figure(1, 3, sharey=True)
+    for ax, size in zip(axes, (1, -3, 2), strict=True):
+        figures.neuron_stack(ax, np.full((2, 2), float(size)))
+    low, high = axes[0].get_ylim()
+    assert -6.5 < low < -6
+    assert 4 < high < 4.5
+    plt.close(fig)
+
+
 def test_neuron_stack_gives_a_feature_the_same_colour_in_every_neuron_and_no_other(ax):
     figures.neuron_stack(ax, np.array([[1.0, 2.0], [-3.0, 4.0]]))
     colours = {abs(p.get_height()): to_hex(p.get_facecolor()) for p in ax.patches}
@@ -193,10 +203,20 @@ def test_neuron_stack_gives_a_feature_the_same_colour_in_every_neuron_and_no_oth
 
 def test_neuron_stack_marks_each_neuron_in_the_colour_of_its_kind(ax):
     figures.neuron_stack(ax, PAIR_IN, kinds=torch.tensor([2, 0, 1, 1]))
-    (marks,) = ax.collections
+    kinds = {x: line.get_color() for line in ax.lines if line.get_marker() == "s" for x in line.get_xdata()}
     names = ["polysemantic", "dead", "monosemantic", "monosemantic"]
-    assert [tuple(c) for c in marks.get_facecolors()] == [to_rgba(figures.KIND_COLOURS[n]) for n in names]
-    assert marks.get_offsets()[:, 0].tolist() == [0, 1, 2, 3]
+    assert kinds == {neuron: figures.KIND_COLOURS[name] for neuron, name in enumerate(names)}
+
+
+def test_neuron_stacks_above_each_other_leave_room_for_the_marks():
+    fig, (upper, lower) = figures.figure(2, 1, sharex=True)
+    for ax in (upper, lower):
+        figures.neuron_stack(ax, PAIR_IN, kinds=np.array([1, 1, 2, 2])).set_title("a layer")
+        ax.label_outer()
+    fig.canvas.draw()
+    marks = [line.get_window_extent() for line in upper.lines if line.get_marker() == "s"]
+    assert min(box.y0 for box in marks) > lower.title.get_window_extent().y1
+    plt.close(fig)
 
 
 def test_neuron_feature_graph_draws_a_line_for_each_weight_above_the_threshold(ax):

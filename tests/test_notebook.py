@@ -111,18 +111,33 @@ def test_exercises_are_read_from_the_chapters_and_a_new_one_makes_their_page_sta
     assert chapters.stale(page) == []
     boxes = [
         ":::{admonition} Exercise 2 (medium, 10 minutes): two `W`",
-        ":::{admonition} Experiment 1 (easy, 10 minutes)",
+        ":::{admonition} Experiment 1 (easy, 10 minutes): wings",
         ":::{admonition} Exercise without a number (hard, 9 minutes)",
     ]
     edit(chapter, lambda nb: nb["cells"][0].update(source="# On birds\n" + "\n".join(boxes)))
     assert [tuple(task.values()) for task in chapters.exercises(book)] == [
-        (10, "easy", "On birds", "Experiment 1", ""),
+        (10, "easy", "On birds", "Experiment 1", "wings"),
         (10, "medium", "On birds", "Exercise 2", "two `W`"),
     ]
     assert chapters.stale(page) == ["the chapters' exercises have changed"]
-    edit(chapter, lambda nb: nb["cells"][0].update(source="{admonition} Exercise 1 (5 minutes)"))
-    with pytest.raises(ValueError, match=r"chapter.ipynb: Exercise 1 must be easy, medium, hard; got \(5 "):
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "(5 minutes): wings",
+        "(harder, 5 minutes): wings",
+        "(5 minutes, easy): wings",
+        "(easy, 5 minutes)",
+        ": wings",
+    ],
+)
+def test_an_exercise_whose_title_the_teachers_page_cannot_read_is_named(book, title):
+    title = f"Exercise 1{title if title[0] == ':' else f' {title}'}"
+    edit(book / "chapter.ipynb", lambda nb: nb["cells"][0].update(source=f"{{admonition}} {title}"))
+    with pytest.raises(ValueError, match=r"^chapter.ipynb: .* easy, medium, hard; got .*") as error:
         chapters.exercises(book)
+    assert error.value.args[0].endswith(f"got `{title}`")
 
 
 def test_prose_may_change_without_a_new_run(book):

@@ -114,6 +114,18 @@ SQUEEZED = """
     `size times ${size.toFixed(2)}`)
 """
 
+# What is cut off at its box's edge and should not be: the links to the pages before and after, with their
+# arrows, and on a desktop, where there is room, equations and tables. On a phone these may scroll.
+CUT = """
+() => {
+  const room = innerWidth > 1000;
+  const boxes = ".prev-next-area a" + (room ? ", mjx-container[display], .output div:has(> table)" : "");
+  return [...document.querySelectorAll(boxes)]
+    .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 2)
+    .map(e => `${e.scrollWidth}px in ${e.clientWidth}px: ${e.innerText.slice(0, 60)}`);
+}
+"""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -125,6 +137,7 @@ class Seen:
     console: list[str]
     overflow: dict[int, list[str]]
     squeezed: dict[int, list[str]]
+    cut: dict[int, list[str]]
 
 
 @functools.cache
@@ -233,11 +246,13 @@ def visit(browser: Browser, server: str) -> Any:
         try:
             page.goto(server + name, wait_until="load")
             facts = page.evaluate(LOOK)
-            overflow, squeezed = {DESKTOP: page.evaluate(OVERFLOW)}, {DESKTOP: page.evaluate(SQUEEZED)}
-            page.set_viewport_size({"width": PHONE, "height": 740})
-            page.wait_for_timeout(100)
-            overflow[PHONE], squeezed[PHONE] = page.evaluate(OVERFLOW), page.evaluate(SQUEEZED)
-            return Seen(facts, requests, failed, console, overflow, squeezed)
+            looks: list[dict[int, list[str]]] = [{}, {}, {}]
+            for width, height in ((DESKTOP, 900), (PHONE, 740)):
+                page.set_viewport_size({"width": width, "height": height})
+                page.wait_for_timeout(100)
+                for look, script in zip(looks, (OVERFLOW, SQUEEZED, CUT), strict=True):
+                    look[width] = page.evaluate(script)
+            return Seen(facts, requests, failed, console, *looks)
         finally:
             page.context.close()
 
@@ -436,6 +451,12 @@ def test_page_does_not_scroll_sideways(page: str, width: int, visit: Any) -> Non
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_pictures_keep_their_shape(page: str, width: int, visit: Any) -> None:
     assert visit(page).squeezed[width] == []
+
+
+@every(CONTENT)
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_nothing_is_cut_off(page: str, width: int, visit: Any) -> None:
+    assert visit(page).cut[width] == []
 
 
 @every([*CONTENT, BARE])

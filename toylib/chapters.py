@@ -76,23 +76,23 @@ def shown_estimate(claim: dict[str, Any]) -> str:
 def exercises(folder: str | Path) -> list[dict[str, Any]]:
     """Every exercise and experiment of the chapters in a folder, the shortest and easiest first.
 
-    They are read from the titles of boxes, such as `Exercise 2 (medium, 10 minutes): two weights`.
-    Raises: ValueError, naming the chapter, for a title with minutes and no difficulty.
+    They are read from the titles of boxes: `Exercise 2 (medium, 10 minutes): two weights`.
+    Raises: ValueError, naming the chapter, for a title of another form or another difficulty.
     """
     found = []
     for path in chapters(folder):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        chapter = text.partition("\n")[0].lstrip("# ")
         for number, rest in re.findall(r"admonition\} (E\w+ \d+)(.*)", text):
-            note = re.search(r"\([^()]*?(\d+) minutes[^()]*\)", rest)
-            if note is None:
-                continue
-            level = next((level for level in LEVELS if level in note[0]), None)
-            if level is None:
-                raise ValueError(f"{path.name}: {number} must be {', '.join(LEVELS)}; got {note[0]}")
-            name = rest.replace(note[0], "").strip(" :")
-            title = text.partition("\n")[0].lstrip("# ")
-            found.append(dict(minutes=int(note[1]), level=level, chapter=title, number=number, name=name))
+            title = re.fullmatch(rf" \(({'|'.join(LEVELS)}), (\d+) minutes\): (.+)", rest)
+            if title is None:
+                raise ValueError(
+                    f"{path.name}: an exercise reads `Exercise 1 (easy, 10 minutes): a title`, where"
+                    f" easy is one of {', '.join(LEVELS)}; got `{number}{rest}`"
+                )
+            level, minutes, name = title.groups()
+            found.append(dict(minutes=int(minutes), level=level, chapter=chapter, number=number, name=name))
     return sorted(found, key=lambda task: (task["minutes"], LEVELS.index(str(task["level"]))))
 
 

@@ -276,24 +276,22 @@ def neuron_stack(
     neurons = np.arange(len(weights))
     colours = FEATURES(np.linspace(0, 1, weights.shape[1]))
     edge = min(0.4, 4 / (len(neurons) * len(colours)) ** 0.5)  # thin enough not to whiten many small pieces
-    reach = [0.0, 0.0]
-    for side, part in enumerate((np.clip(weights, None, 0), np.clip(weights, 0, None))):
+    for part in (np.clip(weights, None, 0), np.clip(weights, 0, None)):
         top = part.cumsum(1)
         for i, colour in enumerate(colours):
             at = neurons[part[:, i] != 0]
             height, base = part[at, i], top[at, i] - part[at, i]
             ax.bar(at, height, bottom=base, color=colour, width=0.8, edgecolor="white", lw=edge)
-        reach[side] = float(np.abs(top[:, -1]).max())
-    room = 0.04 * max(sum(reach), 1e-12)
+    ax.margins(y=0.04)  # and no limits: axes that share their scale must hold each other's stacks
     ax.axhline(0, color="0.3", lw=0.8)
-    ax.set(ylim=(-reach[0] - room * (reach[0] > 0), reach[1] + room))
     ax.set(xticks=[], xlim=(-0.6, len(weights) - 0.4))
     ax.set(xlabel="neurons", ylabel="weight")
     if codes is not None:
         under = ax.get_xaxis_transform() + ScaledTranslation(0, -8 / 72, ax.figure.dpi_scale_trans)
-        marks = [list(KIND_COLOURS.values())[code] for code in codes]
-        size = 16 if len(neurons) <= 40 else 6
-        ax.scatter(neurons, 0 * neurons, c=marks, s=size, marker="s", clip_on=False, transform=under)
+        size = 4 if len(neurons) <= 40 else 2.5
+        for code in np.unique(codes):  # lines, because the layout leaves room for them and for a scatter not
+            at, colour = neurons[codes == code], list(KIND_COLOURS.values())[code]
+            ax.plot(at, 0 * at, "s", color=colour, ms=size, mew=0, clip_on=False, transform=under)
         ax.xaxis.labelpad = 14  # room for the marks
         ax.spines["bottom"].set_visible(False)
     return ax

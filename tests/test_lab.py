@@ -12,13 +12,13 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import preview
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -32,7 +32,6 @@ from toylib.training import loss_and_gradients, train
 ROOT = Path(__file__).resolve().parent.parent
 CASES = Path(__file__).with_name("lab_cases.json")
 MODELS = {"output": ReLUOutputModel, "copy": ReLUHiddenModel, "absolute": AbsoluteValueModel}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOME = "http://lab.test/"
 
 # --- the cases: fixed weights and inputs, and what toylib makes of them ------------------------------------
@@ -127,7 +126,7 @@ OPTIONS = ["--disable-gpu", "--disable-background-networking", "--disable-compon
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = preview.browser()
     if path is None:
         pytest.fail("the lab's tests need Chromium; on Debian: apt-get install chromium", pytrace=False)
     root = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []

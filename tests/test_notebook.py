@@ -227,6 +227,24 @@ def test_a_card_shows_its_chapters_figure_small_and_says_what_it_shows(book):
     assert small.convert("RGB").getpixel((240, 150)) == pytest.approx((200, 0, 0), abs=4)
 
 
+def test_a_figure_drawn_anew_makes_the_page_that_shows_it_stale(book):
+    with_a_figure(book)
+    page = write(
+        book / "front.ipynb",
+        "from toylib import notebook\nnotebook.setup()",
+        'notebook.gallery({"claim-9": "fig-x"})',
+    )
+    assert chapters.main(["execute", "--book", str(book), str(page)]) == 0
+    assert chapters.stale(page) == []
+    edit(book / "chapter.ipynb", lambda content: content["cells"][2]["outputs"].pop())
+    assert chapters.stale(page) == ["the chapters' figures have changed"]
+    with_a_figure(book, (0, 0, 200))
+    assert chapters.stale(page) == ["the chapters' figures have changed"]
+    edit(book / "chapter.ipynb", lambda content: content["cells"][2]["outputs"].pop())
+    with_a_figure(book)
+    assert chapters.stale(page) == []
+
+
 @pytest.mark.parametrize(
     ("figures", "message"),
     [

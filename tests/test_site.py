@@ -19,9 +19,11 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import address
 import axe_playwright_python
+import preview
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +32,6 @@ PAGES = sorted(
     path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts
 )
 DESKTOP, PHONE = 1440, 360
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # axe-core's verdict on a page. MathJax's own markup, thousands of elements, is left out. So are words of code
 # of a colour that was there before: contrast takes long for each of thousands, and a class has one colour.
@@ -177,7 +178,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = preview.browser()
     if path is None:
         pytest.fail(
             "the site tests need Chromium; on Debian: apt-get install chromium (.ci/run does)", pytrace=False
@@ -476,6 +477,15 @@ def test_page_is_light(page: str) -> None:
     pictures = {unquote(urljoin(page, attribute(image, "src"))) for image in parsed(page).find_all("img")}
     own = [SITE / name for name in pictures if name.startswith("_images/")]
     assert sum(path.stat().st_size for path in [SITE / page, *own]) < PAGE_WEIGHT
+
+
+def test_the_picture_of_the_front_page_says_what_the_page_says() -> None:
+    with Image.open(preview.PICTURE) as picture:
+        assert picture.size == (1200, 630)
+        drawn = picture.text["Description"]
+    now = preview.words(parsed("book/scoreboard.html"))
+    assert now.count("supported") >= 5
+    assert drawn == now, "draw it anew: python tests/preview.py"
 
 
 @every([page for page in CONTENT if page.startswith("book/")])

@@ -31,6 +31,7 @@ from .evidence import records
 STAMP = "application/vnd.toylib.stamp+json"
 SCOREBOARD = "application/vnd.toylib.scoreboard+json"
 EXERCISES = "application/vnd.toylib.exercises+json"
+GALLERY = "application/vnd.toylib.gallery+json"
 PACKAGES = ("torch", "numpy", "numba", "scipy", "matplotlib", "scikit-learn")
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 FRONT_PAGE = "scoreboard"
@@ -73,6 +74,28 @@ def shown_estimate(claim: dict[str, Any]) -> str:
     return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {models}"
 
 
+def _cells(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["cells"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
+
+
+def figure(path: Path, name: str) -> tuple[str, str] | None:
+    """The figure of this name (`mystnb.figure.name`) that a chapter has drawn, and its alternative text.
+
+    Returns: the PNG in base 64 and the text; None if there is no such figure.
+    Raises: ValueError, naming the file, if it is not a notebook.
+    """
+    for cell in _cells(path):
+        settings = cell["metadata"].get("mystnb", {})
+        for output in cell.get("outputs", []):
+            png = output.get("data", {}).get("image/png")
+            if png and settings.get("figure", {}).get("name") == name:
+                return "".join(png), settings["image"]["alt"]
+    return None
+
+
 def exercises(folder: str | Path) -> list[dict[str, Any]]:
     """Every exercise and experiment of the chapters in a folder, the shortest and easiest first.
 
@@ -81,8 +104,7 @@ def exercises(folder: str | Path) -> list[dict[str, Any]]:
     """
     found = []
     for path in chapters(folder):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        text = "\n".join("".join(cell["source"]) for cell in _cells(path) if cell["cell_type"] == "markdown")
         chapter = text.partition("\n")[0].lstrip("# ")
         for number, rest in re.findall(r"admonition\} (E\w+ \d+)(.*)", text):
             title = re.fullmatch(rf" \(({'|'.join(LEVELS)}), (\d+) minutes\): (.+)", rest)
@@ -140,6 +162,12 @@ def content_stamp(read: list[dict[str, Any]]) -> dict[str, str]:
     return {"digest": _digest(json.dumps(read, sort_keys=True))}
 
 
+def gallery_stamp(folder: Path, figures: list[list[str]]) -> dict[str, Any]:
+    """The same for the page that shows figures of other chapters; figures: [chapter, name] of each."""
+    drawn = [figure(folder / f"{chapter}.ipynb", name) for chapter, name in figures]
+    return {"figures": figures, "digest": _digest(json.dumps(drawn))}
+
+
 def stale(path: str | Path) -> list[str]:
     """Why a chapter's outputs are out of date; empty if they are not.
 
@@ -171,6 +199,8 @@ def stale(path: str | Path) -> list[str]:
             reasons.append("the chapters' records have changed")
         if EXERCISES in bundle and bundle[EXERCISES] != content_stamp(exercises(path.parent)):
             reasons.append("the chapters' exercises have changed")
+        if GALLERY in bundle and bundle[GALLERY] != gallery_stamp(path.parent, bundle[GALLERY]["figures"]):
+            reasons.append("the chapters' figures have changed")
     return reasons
 
 

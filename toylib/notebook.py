@@ -5,14 +5,24 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .chapters import EXERCISES, SCOREBOARD, STAMP, content_stamp, read, shown_estimate, stamp
+from .chapters import (
+    EXERCISES,
+    GALLERY,
+    SCOREBOARD,
+    STAMP,
+    content_stamp,
+    figure,
+    gallery_stamp,
+    read,
+    shown_estimate,
+    stamp,
+)
 
 
 class Display:
@@ -139,16 +149,21 @@ def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
     Raises: ValueError if no chapter records the claim, or its chapter has no such figure.
     """
     claims = {claim["id"]: claim for claim in read(folder)}
-    cards = []
-    for name, figure in figures.items():
+    cards, shown = [], []
+    for name, figure_name in figures.items():
         if name not in claims:
             raise ValueError(f"figures must name recorded claims, {', '.join(claims)}; got {name!r}")
         claim = claims[name]
-        png, alt = _drawn(Path(folder) / f"{claim['chapter']}.ipynb", figure)
+        path = Path(folder) / f"{claim['chapter']}.ipynb"
+        drawn = figure(path, figure_name)
+        if drawn is None:
+            raise ValueError(f"{path} must have drawn a figure named {figure_name!r}")
+        png, alt = drawn
+        shown.append([claim["chapter"], figure_name])
         cards.append(
             f'<a href="{claim["chapter"]}.html" style="display:flex;flex-direction:column;gap:0.4em;'
             f'color:inherit;text-decoration:none">'
-            f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}" style="width:100%;'
+            f'<img src="data:image/png;base64,{_small(png)}" alt="{html.escape(alt)}" style="width:100%;'
             f'aspect-ratio:8/5;object-fit:contain;background:#fff;border-radius:0.4em">'
             f"<span>{html.escape(claim['statement'])}</span>"
             f'<span><span style="{VERDICT_COLOURS[claim["verdict"]]};padding:0.1em 0.5em;'
@@ -156,23 +171,20 @@ def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
         )
     grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr));gap:1.2em"
     return Display(
-        "\n".join(f"{name}: {figure}" for name, figure in figures.items()),
-        **{"text/html": f'<div style="{grid}">{"".join(cards)}</div>'},
+        "\n".join(f"{name}: {figure_name}" for name, figure_name in figures.items()),
+        **{
+            "text/html": f'<div style="{grid}">{"".join(cards)}</div>',
+            GALLERY: gallery_stamp(Path(folder), shown),
+        },
     )
 
 
-def _drawn(path: Path, figure: str) -> tuple[str, str]:
-    """A chapter's figure, made small (PNG in base 64), and its alternative text."""
+def _small(png: str) -> str:
+    """A PNG in base 64, made small."""
     from PIL import Image
 
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        settings = cell["metadata"].get("mystnb", {})
-        for output in cell.get("outputs", []):
-            png = output.get("data", {}).get("image/png")
-            if png and settings.get("figure", {}).get("name") == figure:
-                image = Image.open(io.BytesIO(base64.b64decode("".join(png)))).convert("RGB")
-                image.thumbnail((480, 300))
-                small = io.BytesIO()
-                image.quantize(64).save(small, "PNG", optimize=True)
-                return base64.b64encode(small.getvalue()).decode(), settings["image"]["alt"]
-    raise ValueError(f"{path} must have drawn a figure named {figure!r}")
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    image.thumbnail((480, 300))
+    small = io.BytesIO()
+    image.quantize(64).save(small, "PNG", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()

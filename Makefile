@@ -146,7 +146,7 @@ test: check  ## check, unit tests, site built and opened in a browser, chapters 
 	@$(MAKE) site
 	@$(call say,Site in a browser with the network blocked)
 	@set -o pipefail; $(PY) -m pytest tests/test_site.py \
-	  --numprocesses=logical --maxprocesses=4 $(COLOR) | tee $(LOG)/2-site.txt
+	  --numprocesses=logical --maxprocesses=4 --dist=loadgroup $(COLOR) | tee $(LOG)/2-site.txt
 	@$(call say,Chapters: every cell re-executed and compared)
 	@set -o pipefail; $(PY) -m pytest book --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
 	  --numprocesses=logical --maxprocesses=4 --dist=loadscope $(COLOR) | tee $(LOG)/3-chapters.txt

@@ -261,7 +261,8 @@ def visit(browser: Browser, server: str) -> Any:
 
 
 def every(pages: list[str]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", pages)
+    """A test for each page; all tests of one page go to the same worker, which opens it once."""
+    return pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.xdist_group(p)) for p in pages])
 
 
 # --- the site as a whole -----------------------------------------------------------------------

@@ -205,14 +205,16 @@ def chosen(model, models_per_stream=64):
 @pytest.mark.parametrize(
     ("model", "options", "engine"),
     [
-        (ReLUHiddenModel(10, 5, range(64)), {}, "kernel"),
-        (ReLUHiddenModel(10, 5, range(64)), dict(models_per_stream=1), "single"),
-        (ReLUHiddenModel(30, 10, range(64)), {}, "kernel"),
-        (ReLUHiddenModel(400, 30, range(20)), {}, "single"),
-        (ReLUHiddenModel(100, 40, [0]), {}, "single"),
-        (ReLUHiddenModel(10, 5, range(64)).double(), {}, "torch"),
+        pytest.param(ReLUHiddenModel(10, 5, range(64)), {}, "kernel", id="full lanes"),
+        pytest.param(ReLUHiddenModel(10, 5, range(64)), dict(models_per_stream=1), "single", id="one each"),
+        pytest.param(ReLUHiddenModel(10, 5, range(64)), dict(models_per_stream=4), "single", id="a few"),
+        pytest.param(ReLUHiddenModel(10, 5, range(64)), dict(models_per_stream=16), "kernel", id="half full"),
+        pytest.param(ReLUOutputModel(2, 1, range(8)), {}, "kernel", id="tiny"),
+        pytest.param(ReLUHiddenModel(30, 10, range(64)), {}, "kernel", id="larger"),
+        pytest.param(ReLUHiddenModel(400, 30, range(20)), {}, "single", id="large, half full"),
+        pytest.param(ReLUHiddenModel(100, 40, [0]), {}, "single", id="one large"),
+        pytest.param(ReLUHiddenModel(10, 5, range(64)).double(), {}, "torch", id="float64"),
     ],
-    ids=["full lanes", "a stream each", "larger", "half empty", "one large", "float64"],
 )
 def test_models_are_put_side_by_side_where_enough_lanes_are_filled(model, options, engine):
     assert chosen(model, **options) == engine

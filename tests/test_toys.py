@@ -7,13 +7,13 @@ import pytest
 import torch
 from bad_input import refused
 
-from toylib.toys import LevelledModel, relative_loss, train_levels
+from toylib.toys import LevelledModel, Streams, relative_loss, train_levels
 
 
-def draw_copies(batch_size, generator):
+def draw_copies(batch_size, streams):
     """Level 0 must copy two sparse bits, level 1 must copy them again, if its own input says so."""
-    x = (torch.rand(batch_size, 2, generator=generator) < 0.3).float()
-    gate = (torch.rand(batch_size, 1, generator=generator) < 0.5).float()
+    x = (streams.rand(batch_size, 2) < 0.3).float()
+    gate = (streams.rand(batch_size, 1) < 0.5).float()
     return [x, gate], [x, x * gate]
 
 
@@ -53,6 +53,16 @@ def test_an_instance_trains_the_same_alone_and_in_a_batch():
         torch.testing.assert_close(value[0], batch.state_dict()[name][7], atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_a_stream_is_the_same_alone_and_beside_others_and_differs_from_them():
+    alone, beside = Streams([7]), Streams([3, 7])
+    for draw in (lambda s: s.rand(4, 2), lambda s: s.randint(5, 20, 1)):
+        one, two = draw(alone), draw(beside)
+        assert one.shape[0] == 1
+        assert torch.equal(one[0], two[1])
+        assert not torch.equal(two[0], two[1])
+    assert set(Streams([0]).randint(3, 200).flatten().tolist()) == {0, 1, 2}
+
+
 def test_another_data_seed_gives_other_inputs():
     models = [small(3), small(3)]
     for data_seed, model in enumerate(models):
@@ -71,7 +81,7 @@ def test_training_beats_the_null_predictor_at_every_level():
 
 
 def test_an_activity_cost_lowers_the_activity():
-    inputs, _ = draw_copies(2000, torch.Generator().manual_seed(0))
+    inputs = [level[0] for level in draw_copies(2000, Streams([0]))[0]]
     activity = []
     for cost in (0.0, 0.05):
         model = small(range(4))
@@ -95,8 +105,16 @@ def test_an_activity_cost_lowers_the_activity():
         ),
         (lambda: small(0).select([1]), "index must choose at least one of 1 instances"),
         (
-            lambda: train_levels(LevelledModel([1], [1], [1]), lambda b, g: ([torch.ones(b, 1)],) * 2),
+            lambda: train_levels(LevelledModel([1], [1], [1]), lambda b, s: ([torch.ones(1, b, 1)],) * 2),
             "targets that vary",
+        ),
+        (
+            lambda: train_levels(small(0), lambda b, s: ([torch.ones(b, 2), torch.ones(b, 1)],) * 2),
+            r"draw must give inputs .* n = \[2, 1\] by level; got \[\(20000, 2\), \(20000, 1\)\] from one",
+        ),
+        (
+            lambda: train_levels(small(0), lambda b, s: (draw_copies(b, s)[0],) * 2),
+            r"draw must give targets .* n = \[2, 2\] by level; got \[\(1, 20000, 2\), \(1, 20000, 1\)\]",
         ),
     ],
 )

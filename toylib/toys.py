@@ -23,8 +23,30 @@ from tqdm.auto import tqdm
 from . import checks
 from .training import learning_rates
 
-# draw(batch_size, generator) -> the inputs and the targets of every level, each (batch, n)
-Draw = Callable[[int, torch.Generator], tuple[list[Tensor], list[Tensor]]]
+
+class Streams:
+    """Streams of random numbers, one a seed: every draw is made in all of them, on the first axis.
+
+    What a stream gives depends on its own seed, not on its neighbours.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __len__(self) -> int:
+        return len(self.generators)
+
+    def rand(self, *shape: int) -> Tensor:
+        """Uniform on [0, 1): (n_streams, *shape)."""
+        return torch.stack([torch.rand(shape, generator=g) for g in self.generators])
+
+    def randint(self, high: int, *shape: int) -> Tensor:
+        """Whole numbers from 0 to high - 1: (n_streams, *shape)."""
+        return torch.stack([torch.randint(high, shape, generator=g) for g in self.generators])
+
+
+# draw(batch_size, streams) -> the inputs and the targets of every level, each (n_streams, batch, n)
+Draw = Callable[[int, Streams], tuple[list[Tensor], list[Tensor]]]
 
 
 class LevelledModel(nn.Module):
@@ -110,10 +132,17 @@ class LevelledModel(nn.Module):
         return chosen
 
 
-def _null_losses(draw: Draw, generator: torch.Generator) -> list[float]:
-    """Loss of predicting every level's mean."""
-    _, targets = draw(20_000, generator)
-    nulls = [float(t.var(0, correction=0).sum()) for t in targets]
+def _null_losses(model: LevelledModel, draw: Draw, stream: Streams) -> list[float]:
+    """Loss of predicting every level's mean, from a draw whose shapes are checked."""
+    inputs, targets = draw(20_000, stream)
+    for name, part, widths in (("inputs", inputs, model.n_inputs), ("targets", targets, model.n_features)):
+        shapes = [tuple(level.shape) for level in part]
+        if [shape[::2] for shape in shapes if len(shape) == 3] != [(1, width) for width in widths]:
+            raise ValueError(
+                f"draw must give {name} (n_streams, batch, n) with n = {widths} by level; "
+                f"got {shapes} from one stream"
+            )
+    nulls = [float(level[0].var(0, correction=0).sum()) for level in targets]
     if min(nulls) <= 0:
         raise ValueError(f"draw must give targets that vary at every level; got variances {nulls}")
     return nulls
@@ -153,17 +182,17 @@ def train_levels(
     activity_cost = checks.number("activity_cost", activity_cost, at_least=0)
     streams = model.seeds // checks.whole_number("models_per_stream", models_per_stream)
     data_seed = checks.whole_number("data_seed", data_seed, at_least=0, at_most=2**31 - 1)
-    nulls = _null_losses(draw, torch.Generator().manual_seed(data_seed))
+    nulls = _null_losses(model, draw, Streams([data_seed]))
     # streams of seed s and data_seed d must not meet those of other s and d
     numbers, stream_of = np.unique(streams, return_inverse=True)
-    generators = [torch.Generator().manual_seed(int(s) * 1_000_003 + data_seed + 1) for s in numbers]
+    rows = torch.from_numpy(stream_of)  # indexing by it copies number by number, many times slower
+    random = Streams([int(s) * 1_000_003 + data_seed + 1 for s in numbers])
     optimiser = torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
     for step in tqdm(range(n_steps), desc="train", unit="step", delay=5, disable=hidden, leave=False):
-        drawn = [draw(batch_size, generator) for generator in generators]
         inputs, targets = (
-            [torch.stack(level).mT.contiguous()[stream_of] for level in zip(*part, strict=True)]
-            for part in zip(*drawn, strict=True)
+            [level.mT.contiguous().index_select(0, rows) for level in part]
+            for part in draw(batch_size, random)
         )
         neurons, features = model._columns(inputs, float(leaks[step]))
         # the loss is a square: its gradient is written down, the rest is left to autograd
@@ -191,9 +220,9 @@ def relative_loss(
     """Squared error of every level on 8,192 fresh inputs, divided by the error of predicting the mean."""
     seed = checks.whole_number("seed", seed, at_least=0, at_most=2**31 - 1)
     # apart from the seeds of training; a generator reads the lower 32 bits alone
-    generator = torch.Generator().manual_seed(2**31 + seed)
-    nulls = _null_losses(draw, generator)
-    inputs, targets = draw(8192, generator)
+    stream = Streams([2**31 + seed])
+    nulls = _null_losses(model, draw, stream)
+    inputs, targets = ([level[0] for level in part] for part in draw(8192, stream))
     loss = np.zeros((len(model.seeds), model.n_levels))
     for k in range(len(model.seeds)):
         _, features = model.select([k])(inputs)

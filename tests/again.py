@@ -1,11 +1,13 @@
-"""The verdicts once more, under changed conditions: other seeds, threads, precision, package versions, Colab.
+"""The verdicts once more, under changed conditions: seeds, threads, precision, processor, packages, Colab.
 
-    python tests/again.py NAME [--seeds K] [--threads N] [--workers N] [--float64] [--python PATH] [--colab]
+    python tests/again.py NAME [--seeds K] [--threads N] [--workers N] [--float64] [--avx2] [--python PATH]
+                               [--colab]
     python tests/again.py --page book/data/again.json
 
 Copies the committed chapters to _build/again/NAME, executes them one after the other, and compares their
 records with the committed ones. A chapter that is finished is kept: the next call goes on with the rest.
---page writes what all runs found as one file, for the book's page.
+--page writes what all runs found to one file, for the book's page; what the file has of other runs, or of
+other chapters under the same conditions, stays.
 """
 
 from __future__ import annotations
@@ -150,6 +152,9 @@ def prepare(folder: Path, options: argparse.Namespace) -> Path:
         "AGAIN_FLOAT64": str(int(options.float64)),
         "TQDM_DISABLE": "1",
     }
+    if options.avx2:  # what torch's own loops, its two libraries, and the compiled loops may use
+        environment |= {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        environment |= {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "NUMBA_CPU_NAME": "haswell"}
     if options.workers:
         environment["LOKY_MAX_CPU_COUNT"] = str(options.workers)
     kernel = {
@@ -257,7 +262,7 @@ def execute(options: argparse.Namespace) -> None:
         ["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True
     ).stdout.strip()
     stored = folder / "result.json"
-    changed = ("seeds", "threads", "workers", "float64", "colab")
+    changed = ("seeds", "threads", "workers", "float64", "avx2", "colab")
     conditions = {name: getattr(options, name) for name in changed}
     result = json.loads(stored.read_text()) if stored.is_file() else {"chapters": {}}
     if result.get("conditions", conditions) != conditions:
@@ -283,7 +288,12 @@ def page(path: Path) -> None:
     """Write what all runs found: conditions, versions, and every claim beside the committed record."""
     committed = records(chapters(ROOT / "book")[:-1])
     wanted = ("id", "chapter", "verdict", "estimate", "low", "high", "tests")
-    runs = {file.parent.name: json.loads(file.read_text()) for file in sorted(RUNS.glob("*/result.json"))}
+    runs = json.loads(path.read_text())["runs"] if path.is_file() else {}
+    for file in sorted(RUNS.glob("*/result.json")):
+        result, known = json.loads(file.read_text()), runs.get(file.parent.name, {})
+        if all(known.get(name) == result[name] for name in ("conditions", "versions")):
+            result["chapters"] = known["chapters"] | result["chapters"]
+        runs[file.parent.name] = result
     book = [{name: claim[name] for name in wanted} for claim in committed]
     path.write_text(json.dumps({"book": book, "runs": runs}, indent=1) + "\n")
     for claim in book:
@@ -305,6 +315,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch and the libraries below it")
     parser.add_argument("--workers", type=int, default=0, help="that train side by side; 0: one a core")
     parser.add_argument("--float64", action="store_true", help="evaluate and measure in double precision")
+    parser.add_argument("--avx2", action="store_true", help="no vector instructions newer than 2013's")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of another environment")
     parser.add_argument("--colab", action="store_true", help="toylib comes from the set-up cell")
     parser.add_argument("--page", type=Path, help="write what all runs found to this file")

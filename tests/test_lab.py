@@ -21,7 +21,7 @@ import numpy as np
 import preview
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from toylib import measures, verdicts
 from toylib.features import SparseFeatures
@@ -455,7 +455,7 @@ def test_every_control_and_picture_has_a_name(visit: Any) -> None:
         label = page.locator(f"#{name}").get_attribute("aria-label")
         assert label or page.locator(f"#{name}-title").inner_text().strip()
     page.locator("#numbers summary").click()
-    assert page.locator("#numbers tbody tr").count() == 5
+    expect(page.locator("#numbers tbody tr")).to_have_count(5)  # the table is filled after it has opened
     assert page.locator("#status").get_attribute("aria-live") == "polite"
 
 

@@ -103,6 +103,9 @@ def test_an_activity_cost_lowers_the_activity():
             lambda: train_levels(small(0), draw_copies, data_seed=2**31),
             "data_seed must be .* 2147483647 or less",
         ),
+        (lambda: Streams([]), "seeds must be whole numbers .* at least one"),
+        (lambda: Streams(-1), "seeds must be whole numbers from 0 .* got -1"),
+        (lambda: Streams(0).randint(0, 5), "high must be a whole number, 1 or more; got 0"),
         (lambda: small(0).select([1]), "index must choose at least one of 1 instances"),
         (
             lambda: train_levels(LevelledModel([1], [1], [1]), lambda b, s: ([torch.ones(1, b, 1)],) * 2),

@@ -39,7 +39,7 @@ def refusal(model: ToyModel) -> str | None:
 def cheapest(model: ToyModel, features: SparseFeatures, settings: Settings) -> str:
     """The engine that is expected to be fastest: kernel, single, or torch where neither knows the model.
 
-    In nanoseconds per input, drawn and trained on, measured on one core of an EPYC for 2 to 400 features. The
+    Costs are nanoseconds per input, drawn and trained on, measured on one core for 2 to 400 features. The
     kernel pays for every lane of a tile, filled or not; the other loop for sizes filled up to fours.
     """
     if refusal(model):
@@ -52,7 +52,10 @@ def cheapest(model: ToyModel, features: SparseFeatures, settings: Settings) -> s
 
 
 def pays_to_evaluate(model: ToyModel) -> bool:
-    """Whether the kernel can measure these instances' loss on shared inputs, and faster than torch."""
+    """Whether the kernel can measure these instances' loss on shared inputs, and faster than torch.
+
+    Only the ratio of the two measured costs counts.
+    """
     n, n_weights = model.n_features, model.n_features * model.n_hidden
     in_kernel = -(-model.n_instances // LANES) * LANES * (10 + 0.3 * n_weights)
     return refusal(model) is None and in_kernel < model.n_instances * (100 + 15 * n + 0.15 * n_weights)

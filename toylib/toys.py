@@ -27,11 +27,13 @@ from .training import learning_rates
 class Streams:
     """Streams of random numbers, one a seed: every draw is made in all of them, on the first axis.
 
-    What a stream gives depends on its own seed, not on its neighbours.
+    What a stream gives depends on its own seed, not on its neighbours. torch reads a seed's lower 32 bits.
+    Raises: ValueError for bad seeds, or a `high` below 1.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    def __init__(self, seeds: Any = 0) -> None:
+        numbers = checks.seeds("seeds", seeds, bits=53)
+        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in numbers]
 
     def __len__(self) -> int:
         return len(self.generators)
@@ -42,6 +44,7 @@ class Streams:
 
     def randint(self, high: int, *shape: int) -> Tensor:
         """Whole numbers from 0 to high - 1: (n_streams, *shape)."""
+        high = checks.whole_number("high", high)
         return torch.stack([torch.randint(high, shape, generator=g) for g in self.generators])
 
 

@@ -5,6 +5,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
+# goals share _build and the chapters; what can go side by side does so within them
+.NOTPARALLEL:
 
 PYTHON ?=
 PORT ?= 8000
@@ -16,6 +18,7 @@ LOG := _build/log
 # toylib sets torch to one thread; the libraries below torch and numpy read this.
 export OMP_NUM_THREADS ?= 1
 export NAME ?=
+export URL ?=
 export PYTHONUTF8 := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # settings directories where the platform expects them; without it Jupyter prints a deprecation warning
@@ -33,7 +36,7 @@ COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 .PHONY: help book test reproduce claims bench lab serve check site address chapter environment FORCE
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 # --- environment -------------------------------------------------------------------------------
 # .venv/.ready is written last, so that an interrupted install is continued by the next call. It holds
@@ -45,8 +48,8 @@ MOVED := $(shell [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ] && \
 
 define find_python
 python=""; found=""; \
-for candidate in "$(PYTHON)" python3 python python3.14 python3.13 python3.12 python3.11; do \
-  [ -n "$$candidate" ] && command -v "$$candidate" >/dev/null 2>&1 || continue; \
+for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python python3.14 python3.13 python3.12 python3.11); do \
+  command -v "$$candidate" >/dev/null 2>&1 || continue; \
   version=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
   found="$${found:+$$found, }$$candidate is $$version"; \
   if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -121,7 +124,7 @@ serve: $(READY)  ## the built site on localhost; PORT=8000
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 address: $(READY)  ## set the repository's address everywhere; URL=https://github.com/OWNER/REPO
-	@$(PY) tests/address.py "$(URL)"
+	@$(PY) tests/address.py "$$URL"
 
 chapter: $(READY)  ## a new chapter that works, from a template; NAME=my-chapter
 	@$(PY) tests/chapter.py "$$NAME"

@@ -18,8 +18,8 @@ def site_of(repository: str) -> str:
     match = FORM.fullmatch(repository)
     if match is None:
         raise ValueError(f"URL must be https://github.com/OWNER/REPO; got {repository!r}")
-    owner, name = match.groups()
-    return f"https://{owner.lower()}.github.io/{name}/"
+    owner, name = match[1].lower(), match[2]
+    return f"https://{owner}.github.io/" + ("" if name.lower() == f"{owner}.github.io" else f"{name}/")
 
 
 def current() -> tuple[str, str]:

@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
+import joblib
 import numba
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ import torch
 from toylib.features import TRAINING, SparseFeatures, draw, new_stream
 from toylib.models import ReLUHiddenModel, ReLUOutputModel, ToyModel
 from toylib.starts import search
-from toylib.training import evaluate, n_workers, train
+from toylib.training import evaluate, train
 
 AUTHORS_STEPS, AUTHORS_BATCH = 10_000, 1024
 CONFIGURATIONS = {  # model, n_features, n_hidden, densities of the instances, importance; then our schedule
@@ -310,7 +311,7 @@ def machine() -> dict:
     names = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": n_workers(),
+        "cores": joblib.cpu_count(),
         "date": date.today().isoformat(),
         "torch": torch.__version__,
         "numba": numba.__version__,

@@ -115,11 +115,12 @@ def test_training_against_attacks_lowers_the_error_under_attack(kind: str) -> No
     assert losses[1] < losses[0]
 
 
-def test_instances_of_one_training_are_what_they_are_alone() -> None:
+@pytest.mark.parametrize("kind", ["analytic", "gradient", "random"])
+def test_instances_of_one_training_are_what_they_are_alone(kind: str) -> None:
     features = SparseFeatures(8, 0.2)
     both, alone = ReLUOutputModel(8, 2, seeds=[1, 64]), ReLUOutputModel(8, 2, seeds=[64])
-    train_adversarially(both, features, [0.1, 0.3], n_steps=20)
-    train_adversarially(alone, features, 0.3, n_steps=20)
+    train_adversarially(both, features, [0.1, 0.3], kind=kind, n_steps=20)
+    train_adversarially(alone, features, 0.3, kind=kind, n_steps=20)
     torch.testing.assert_close(both.W[1], alone.W[0])
 
 

@@ -492,6 +492,31 @@ def test_best_of_twenty_starts_keeps_the_lowest_loss(visit: Any) -> None:
     assert int(np.argmin(losses)) == seed
 
 
+def test_a_search_that_is_stopped_leaves_the_model_that_the_page_names(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    page.locator("#search").click()
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.search?.results.length > 3")
+    page.locator("#run").click()
+    seed, weights = lab_value(page, "[lab.state.seed, Array.from(lab.trainer.model.W_in)]")
+    assert page.locator("#seed").input_value() == str(seed)
+    assert lab_value(page, "lab.trainer.state.seed") == seed
+    page.locator("#reset").click()
+    page.locator("#run").click()
+    finished(page)
+    assert lab_value(page, "Array.from(lab.trainer.model.W_in)") == weights
+
+
+def test_steps_that_are_not_on_the_list_are_shown(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=700))
+    assert page.locator("#steps").input_value() == "700"
+    page.locator("#steps").select_option("500")
+    assert "Step 500 of 500" in finished(page)
+    assert page.locator("#steps").evaluate("node => [...node.options].map(option => option.value)") == [
+        "500", "1000", "2000", "4000", "10000",
+    ]  # fmt: skip
+
+
 def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) -> None:
     page = visit(Lab(preset="pentagon", speed="fast"))
     finished(page)
@@ -515,7 +540,16 @@ def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) 
 
 
 @pytest.mark.parametrize(
-    "wrong", ["n=9999", "n=abc,m=", "preset=none,task=shout", "%E0%A4%A", "constructor=1", "__proto__=1"]
+    "wrong",
+    [
+        "n=9999",
+        "n=abc,m=",
+        "preset=none,task=shout",
+        "%E0%A4%A",
+        "constructor=1",
+        "__proto__=1",
+        "preset=toString",
+    ],
 )
 def test_an_address_that_makes_no_sense_does_no_harm(visit: Any, wrong: str) -> None:
     page = visit(Lab(preset="pentagon", speed="fast", steps=500), address=f"{HOME}#lab-1:{wrong}")
@@ -523,6 +557,8 @@ def test_an_address_that_makes_no_sense_does_no_harm(visit: Any, wrong: str) -> 
     state = lab_value(page, "lab.state")
     assert LIMITS["n"][0] <= state["n"] <= LIMITS["n"][1]
     assert state["task"] in LIMITS["task"]
+    assert state["preset"] in PRESETS
+    assert page.locator("#preset").input_value() in (*PRESETS, "own")
 
 
 def test_two_labs_on_a_page_do_not_meddle_with_each_other(visit: Any) -> None:
@@ -653,6 +689,11 @@ def test_a_solid_is_turned_by_dragging(visit: Any) -> None:
     page.mouse.up()
     page.mouse.move(box["x"] + 200, box["y"] + 200)
     assert lab_value(page, "[lab.angles.turn, lab.angles.tilt]") == [45, 30]
+    page.mouse.move(box["x"] + 200, box["y"] + 120)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200 - 900, box["y"] + 120)
+    page.mouse.up()
+    assert lab_value(page, "lab.angles.turn") == -45  # 45 less 450 degrees, once round
 
 
 # --- the Python face ---------------------------------------------------------------------------------------
@@ -693,6 +734,12 @@ def test_display_is_widget_and_page_with_a_stable_text() -> None:
         (dict(sparsity=1.0), "sparsity must be a finite number, 0 or more and 0.995 or less; got 1.0"),
         (dict(n=50), "n must be a whole number, 2 or more and 20 or less; got 50"),
         (dict(task="linear"), "task must be one of output, copy, absolute; got 'linear'"),
+        (dict(m=8), "m must be a whole number, 2 or more and 3 or less; got 8"),  # what can be drawn
+        (
+            dict(preset="both-kinds", task="output"),
+            "m must be a whole number, 2 or more and 3 or less; got 5",
+        ),
+        (dict(preset="apart", sparsity=0.3), "sparsity must be a finite number, 0.5 or more; got 0.3"),
     ],
 )
 @pytest.mark.bad_input
@@ -701,11 +748,23 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: 
         Lab(**settings)
 
 
+@pytest.mark.bad_input
+def test_a_state_that_cannot_be_is_refused_later_too() -> None:
+    lab = Lab(preset="digons")
+    for state, message in [
+        ({"preset": "none"}, "preset must be one of pentagon"),
+        ({"preset": "pentagon", "n": -3}, "n must be a whole number, 2 or more"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            lab.state = state
+    assert lab.state == {"preset": "digons"}
+
+
 FAKE_MODEL = (
     "async ([source, state]) => {"
     + MODULE
     + """
-  const listeners = {}, saved = [];
+  const listeners = {}, saved = [], tasks = [];
   const model = {
     get: name => ({state})[name], set: (name, value) => { state = value; }, save_changes: () => saved.push(state),
     on: (event, action) => { listeners[event] = action; },
@@ -718,11 +777,15 @@ FAKE_MODEL = (
   }
   const followed = lab.state.n, whileHeld = saved.length;
   lab.part.n.dispatchEvent(new Event("change"));
-  state = {preset: "both-kinds"};
-  listeners["change:state"]();
+  const preset = state;
+  for (const next of [{preset: "both-kinds"}, preset, {preset: "both-kinds"}]) {
+    state = next;
+    listeners["change:state"]();
+    tasks.push(lab.state.task);
+  }
   const linkHidden = lab.part.link.hidden, hash = location.hash;
   done();
-  return {followed, whileHeld, saved, task: lab.state.task, linkHidden, hash, running: lab.running};
+  return {followed, whileHeld, saved, tasks, linkHidden, hash, running: lab.running};
 }"""
 )
 
@@ -732,7 +795,7 @@ def test_widget_state_follows_the_reader_and_the_lab_follows_the_state(visit: An
     assert got["followed"] == 8
     assert got["whileHeld"] == 0  # the kernel hears of a slider when it is let go
     assert got["saved"] == [{"preset": "pentagon", "n": 8}]
-    assert got["task"] == "copy"
+    assert got["tasks"] == ["copy", "output", "copy"]
     assert got["linkHidden"]
     assert got["hash"] == ""
     assert not got["running"]

@@ -96,6 +96,26 @@ def test_select_takes_numbers_a_slice_or_true_and_false_for_each():
     assert model.select(torch.tensor([3, -1])).seeds.tolist() == [3, 3]
 
 
+def test_select_keeps_what_a_subclass_has_set_of_its_own():
+    class Leaky(ReLUOutputModel):
+        def __init__(self, *sizes, leak=0.1, **options):
+            super().__init__(*sizes, **options)
+            self.leak = leak
+
+    model = Leaky(3, 2, range(4), leak=0.7)
+    model(torch.ones(1, 1, 3)).sum().backward()
+    chosen = model.select([2])
+    assert (type(chosen), chosen.leak, chosen.b_final.grad) == (Leaky, 0.7, None)
+    assert torch.equal(chosen.W[0], model.W[2])
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("shape", [(1, 3), (1, 5, 4), (3, 5, 3), (1, 1, 5, 3)])
+def test_inputs_of_another_shape_are_named(shape):
+    message = f"x must be (1 or 2, batch, 3); got {shape}"
+    refused(lambda: ReLUHiddenModel(3, 2, [0, 1])(torch.zeros(shape)), message)
+
+
 def test_select_keeps_double_precision():
     assert LinearModel(3, 2, range(2)).double().select([1]).W.dtype == torch.float64
 
@@ -132,7 +152,9 @@ def test_bad_models_are_named(model_class, arguments, message):
 
 @pytest.mark.parametrize("index", [[], [2], [0.5], [[0, 1]], [True, False, True], "all", None])
 def test_select_of_nothing_or_of_what_is_not_there_is_named(index):
-    with pytest.raises(ValueError, match="index must choose at least one of 2 instances, from 0; got "):
+    with pytest.raises(
+        ValueError, match="index must choose at least one of 2 instances, from 0 or back from -1; got "
+    ):
         ReLUOutputModel(4, 2, [0, 1]).select(index)
 
 

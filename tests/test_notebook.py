@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+import subprocess
 
 import nbformat
 import pytest
@@ -88,7 +89,15 @@ def test_a_module_the_chapter_does_not_use_leaves_it_up_to_date(book, tmp_path, 
 def test_a_changed_cell_or_version_or_record_makes_it_stale(book):
     chapter, front = book / "chapter.ipynb", book / "scoreboard.ipynb"
     edit(chapter, lambda nb: nb["cells"][2].update(source=CLAIM + "  # changed"))
-    assert chapters.stale(chapter) == ["its cells have changed"]
+    assert chapters.stale(chapter) == ["its cells, or data that they read, have changed"]
+
+    def other_address(nb):
+        nb["cells"][2].update(source=CLAIM + "\n# https://github.com/someone-else/a.book")
+
+    edit(chapter, lambda nb: nb["cells"][2].update(source=CLAIM + "\n# https://github.com/owner/book"))
+    edit(chapter, lambda nb: nb["metadata"]["toylib"].update(cells=chapters._cells_digest(nb, book)))
+    edit(chapter, other_address)
+    assert chapters.stale(chapter) == []  # no number depends on where the repository lies
 
     def other_torch(nb):
         nb["cells"][1]["outputs"][0]["data"][chapters.STAMP]["packages"]["torch"] = "1.0"
@@ -98,6 +107,27 @@ def test_a_changed_cell_or_version_or_record_makes_it_stale(book):
     assert chapters.stale(front) == []
     edit(chapter, lambda nb: nb["cells"][4]["outputs"][0]["data"][MIME].update(estimate=0.55))
     assert chapters.stale(front) == ["the chapters' records have changed"]
+
+
+def test_data_that_a_chapter_reads_makes_it_stale_when_they_change(book):
+    (book / "data").mkdir()
+    data, unread = book / "data" / "words.json", book / "data" / "others.json"
+    for path in (data, unread):
+        path.write_text("[1]")
+    page = write(book / "reading.ipynb", SETUP, "open('data/words.json').read()")
+    chapters.execute(page)
+    unread.write_text("[2]")
+    assert chapters.stale(page) == []
+    data.write_text("[2]")
+    assert chapters.stale(page) == ["its cells, or data that they read, have changed"]
+
+
+def test_a_chapter_whose_process_is_killed_has_failed(book, monkeypatch):
+    statuses = iter([-9, 0, 1])
+    monkeypatch.setattr(
+        chapters.subprocess, "run", lambda command: subprocess.CompletedProcess(command, next(statuses))
+    )
+    assert chapters._side_by_side([book / "chapter.ipynb"] * 3) == 2
 
 
 def test_exercises_are_read_from_the_chapters_and_a_new_one_makes_their_page_stale(book):

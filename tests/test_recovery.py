@@ -68,7 +68,7 @@ def test_wrong_dictionaries_are_named(truth, atoms, message):
 
 @pytest.mark.bad_input
 def test_a_wrong_seed_of_the_batches_is_named():
-    with pytest.raises(ValueError, match="seed must be whole numbers from 0 .*; got 'x'"):
+    with pytest.raises(ValueError, match="seed must be a whole number from 0 .*; got 'x'"):
         train_autoencoder(SparseAutoencoder(8, 12), known()[0], l1=0.1, seed="x")
 
 

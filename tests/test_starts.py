@@ -101,12 +101,17 @@ def test_paired_losses_are_disjoint_parts_with_the_mean_of_the_whole():
         ({"rounds": [(4, 10, 0.1), (5, 10, 0.1)]}, "keep in rounds must be .* 4 or less; got 5"),
         ({"rounds": [(4, 0, 0.1)]}, "n_steps in rounds must be a whole number, 1 or more; got 0"),
         ({"rounds": [(4, 10, 0.0)]}, "lr in rounds must be a finite number, above 0; got 0"),
+        ({"rounds": [5]}, r"rounds must be one or more of .* got \[5\]"),
+        ({"rounds": 5}, "rounds must be one or more of .* got 5"),
+        ({"rounds": [(4, 10, 0.1), (4, 5, 0.1)], "snapshots": [7]}, "snapshots must be .* 5 or less; got 7"),
+        ({"data_seed": "x"}, r"data_seed must be a whole number from 0 to 2\*\*32 - 1; got 'x'"),
+        ({"features": None}, "features must be SparseFeatures; got NoneType"),
         ({"first_seed": -1}, "first_seed must be a whole number, 0 or more; got -1"),
     ],
 )
 def test_bad_searches_are_refused_by_name(change, message):
-    arguments = {"n_hidden": 2, "n_starts": 8, "rounds": [(4, 10, 0.1)]} | change
-    refused(lambda: search(ReLUHiddenModel, FEATURES, **arguments), re.compile(message))
+    arguments = {"features": FEATURES, "n_hidden": 2, "n_starts": 8, "rounds": [(4, 10, 0.1)]} | change
+    refused(lambda: search(ReLUHiddenModel, **arguments), re.compile(message))
 
 
 def test_features_of_several_rows_are_refused():

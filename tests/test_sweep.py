@@ -339,13 +339,17 @@ BAD = [
     (dict(model_class=dict), "model_class must be one of toylib.models"),
     (dict(settings=[]), "settings must be a list of at least one dict; got []"),
     (dict(settings={"feature_probability": 0.1}), "settings must be a list of at least one dict"),
+    (dict(settings=3), "settings must be a list of at least one dict; got 3"),
+    (dict(settings=[1]), "a setting must be a dict of arguments; got 1"),
+    (dict(settings=[{"train": 5}]), "train in a setting must be a dict of arguments; got 5"),
+    (dict(model=3), "model must be a dict of arguments; got 3"),
     (
         dict(settings=[{"feature_probability": 2}]),
         "feature_probability must be 1e-12 or more and 1 or less; got 2",
     ),
     (
         dict(settings=[{"feature_probability": torch.ones(1)}]),
-        "settings must be numbers, text, lists and dicts",
+        "a setting must be numbers, text, lists and dicts",
     ),
     (dict(settings=[{"feature_probability": [0.1, 0.2]}]), "features must be for 1"),
     (dict(seeds=[]), "seeds must be whole numbers"),

@@ -90,10 +90,12 @@ def test_an_activity_cost_lowers_the_activity():
     assert activity[1] < 0.9 * activity[0]
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: LevelledModel([2], [3, 3], [2]), "one entry per level"),
+        (lambda: LevelledModel(2, 3, 2), "one entry per level"),
         (lambda: LevelledModel([2], [0], [2]), r"n_hidden\[0\] must be a whole number, 1 or more; got 0"),
         (lambda: small(0)([torch.zeros(5, 2)]), r"inputs must be .* \[2, 1\] by level; got \[2\]"),
         (lambda: train_levels(small(0), draw_copies, leak=2), "leak must be .* 1 or less; got 2"),
@@ -101,7 +103,7 @@ def test_an_activity_cost_lowers_the_activity():
         (lambda: train_levels(small(0), draw_copies, warmup=-1), "warmup must be a whole number, 0 or more"),
         (
             lambda: train_levels(small(0), draw_copies, data_seed=2**31),
-            "data_seed must be .* 2147483647 or less",
+            r"data_seed must be a whole number from 0 to 2\*\*31 - 1; got",
         ),
         (lambda: Streams([]), "seeds must be whole numbers .* at least one"),
         (lambda: Streams(-1), "seeds must be whole numbers from 0 .* got -1"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bad_input import refused
 
-from toylib import kernel
+from toylib import kernel, training
 from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.training import (
@@ -412,6 +412,47 @@ def test_weights_stored_transposed_are_trained_alike_by_torch():
     assert torch.equal(plain.W2, transposed.W2)
 
 
+def test_a_setting_of_a_model_of_ones_own_reaches_its_training():
+    class Leaky(ReLUOutputModel):
+        def __init__(self, *sizes, leak, **options):
+            super().__init__(*sizes, **options)
+            self.leak = leak
+
+        def forward(self, x):
+            return torch.nn.functional.leaky_relu(
+                self.hidden(x) @ self.W_out.mT + self.b_final[:, None], self.leak
+            )
+
+    weak, strong = (run(Leaky(5, 2, range(3), leak=leak), workers=2) for leak in (0.1, 0.9))
+    assert not np.allclose(weak.loss_history, strong.loss_history)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "torch"])
+def test_an_interruption_ends_every_block_at_its_next_record(engine, monkeypatch):
+    records = []
+
+    class Bar:
+        def __init__(self, **options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def update(self, steps):
+            records.append(steps)
+            if len(records) == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    model = ReLUHiddenModel(10, 5, 64 * np.arange(8))  # a stream each: eight blocks, two at a time
+    with pytest.raises(KeyboardInterrupt):
+        train(model, SparseFeatures(10, 0.2), n_steps=2000, n_records=1000, engine=engine, workers=2)
+    assert len(records) < 1000  # of 8000
+
+
 @pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_data_seed_changes_the_data_and_not_the_start(engine):
     first, second = (
@@ -523,9 +564,9 @@ BAD = [
     (dict(models_per_stream=0), "models_per_stream must be a whole number, 1 or more; got 0"),
     (
         dict(data_seed="x"),
-        "data_seed must be a whole number, 0 or more and 9007199254740991 or less; got 'x'",
+        "data_seed must be a whole number from 0 to 2**53 - 1; got 'x'",
     ),
-    (dict(data_seed=2**64), "data_seed must be a whole number, 0 or more and 9007199254740991 or less"),
+    (dict(data_seed=2**64), "data_seed must be a whole number from 0 to 2**53 - 1"),
     (dict(skip_empty="no"), "skip_empty must be True or False; got 'no'"),
     (dict(snapshots=5), "snapshots must be a list of steps; got 5"),
     (dict(patience=2, snapshots=[5]), "patience must be None where there are snapshots; got 2"),
@@ -617,8 +658,8 @@ def test_bad_training_arguments_are_named_before_any_work(arguments, message):
         (dict(features=SparseFeatures(4)), "features must have the model's n_features = 5; got 4"),
         (dict(n_samples=0), "n_samples must be a whole number, 1 or more; got 0"),
         (dict(n_samples=1e5), "n_samples must be a whole number, 1 or more; got 100000.0"),
-        (dict(seed=-1), "seed must be whole numbers from 0 to 2**53 - 1; got -1"),
-        (dict(seed=0.5), "seed must be whole numbers from 0 to 2**53 - 1; got 0.5"),
+        (dict(seed=-1), "seed must be a whole number from 0 to 2**53 - 1; got -1"),
+        (dict(seed=0.5), "seed must be a whole number from 0 to 2**53 - 1; got 0.5"),
     ],
 )
 def test_bad_evaluation_arguments_are_named(arguments, message):

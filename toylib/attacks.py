@@ -15,8 +15,8 @@ from torch.nn.functional import normalize
 
 from . import checks
 from .features import SparseFeatures
-from .models import ToyModel
-from .training import check_match, learning_rates
+from .models import ToyModel, check_match
+from .training import learning_rates
 
 
 def _strength(strength: Any, model: ToyModel) -> Tensor:
@@ -67,10 +67,13 @@ def analytic_attack(
 ) -> Float[Tensor, "n_attacks n_instances batch"]:
     """Error of every input under every analytic attack, or under attacks along other directions.
 
-    Raises: ValueError if strength is negative or does not match the instances.
+    Raises: ValueError if strength is negative or does not match the instances, or directions do not fit.
     """
     norm = _strength(strength, model)
     chosen = analytic_directions(model) if directions is None else directions
+    if chosen.ndim != 3 or chosen.shape[::2] != (model.n_instances, model.n_features):
+        wanted = f"({model.n_instances}, n_attacks, {model.n_features})"
+        raise ValueError(f"directions must be {wanted}; got {tuple(chosen.shape)}")
     return torch.stack(
         [squared_error(model, x, importance, norm * chosen[:, k, None]) for k in range(chosen.shape[1])]
     )
@@ -120,7 +123,8 @@ def train_adversarially(
 
     Each input is attacked along the "analytic" direction of a feature drawn at random, as in the paper;
     along one step of its own "gradient"; or along a "random" direction: the control. Attacks follow the
-    weights as they change; no gradient goes through them. Empty inputs are drawn too.
+    weights as they change; no gradient goes through them. Empty inputs are drawn too. All instances meet the
+    same features and random directions.
 
     Units:  strength: a norm, for one or every instance; 0 trains without attacks.
     Raises: ValueError if model and features or strength do not match, kind is another word, or a number is
@@ -137,6 +141,7 @@ def train_adversarially(
     optimiser = torch.optim.Adam(model.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(0)
     for step, rate in enumerate(learning_rates(n_steps, lr, 0, "cosine")):
+        # inputs of `sample`, apart from those of seeds below 2**24, on which attacks are measured
         x = features.sample(batch_size, model.seeds + (step + 1) * 2**24)
         if kind == "analytic":
             chosen = torch.randint(model.n_features, (batch_size,), generator=generator)
@@ -144,7 +149,8 @@ def train_adversarially(
         elif kind == "gradient":
             attack = gradient_attack(model, x, importance, norm.flatten().numpy(), n_steps=1)
         else:
-            attack = norm * normalize(torch.randn(x.shape, generator=generator), dim=2)
+            noise = torch.randn(batch_size, model.n_features, generator=generator)
+            attack = norm * normalize(noise, dim=1)
         optimiser.param_groups[0]["lr"] = float(rate)
         optimiser.zero_grad()
         squared_error(model, x, importance, attack).mean(1).sum().backward()

@@ -50,12 +50,13 @@ def chapters(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder).resolve()
     contents = folder.parent / "_toc.yml"
-    found = sorted(folder.glob("*.ipynb"))
-    if contents.is_file():
-        text = contents.read_text(encoding="utf-8")
-        found.sort(key=lambda path: (text.find(f"{folder.name}/{path.stem}\n") - 1) % (len(text) + 1))
-    front = [path for path in found if path.stem == FRONT_PAGE]
-    return [path for path in found if path.stem != FRONT_PAGE] + front
+    text = contents.read_text(encoding="utf-8") if contents.is_file() else ""
+    listed = re.findall(rf"file: {re.escape(folder.name)}/(\S+)", text)
+    place = {stem: number for number, stem in enumerate(listed)}
+    return sorted(
+        folder.glob("*.ipynb"),
+        key=lambda path: (path.stem == FRONT_PAGE, place.get(path.stem, len(place)), path.stem),
+    )
 
 
 def read(folder: str | Path) -> list[dict[str, Any]]:
@@ -92,7 +93,7 @@ def figure(path: Path, name: str) -> tuple[str, str] | None:
         for output in cell.get("outputs", []):
             png = output.get("data", {}).get("image/png")
             if png and settings.get("figure", {}).get("name") == name:
-                return "".join(png), settings["image"]["alt"]
+                return "".join(png), settings.get("image", {}).get("alt", "")
     return None
 
 
@@ -146,9 +147,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _cells_digest(notebook: dict[str, Any]) -> str:
+def _cells_digest(notebook: dict[str, Any], folder: Path) -> str:
+    """Of the code, and of the files in data/ that it names; the repository's address does not count."""
     sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return _digest("\0".join(sources))
+    code = "\0".join(sources)
+    data = [path for path in sorted((folder / "data").glob("*.json")) if path.name in code]
+    read = b"".join(path.read_bytes() for path in data)
+    return _digest(re.sub(r"https://github\.com/[\w.-]+/[\w.-]+", "", code).encode() + read)
 
 
 def stamp() -> dict[str, Any]:
@@ -180,20 +185,24 @@ def stale(path: str | Path) -> list[str]:
         made_by: dict[str, Any] = dict(next((b[STAMP] for b in bundles if STAMP in b), {}))
         modules, packages = dict(made_by.get("modules", {})), dict(made_by.get("packages", {}))
         executed = [c["execution_count"] is not None for c in notebook["cells"] if c["cell_type"] == "code"]
-        cells, recorded = _cells_digest(notebook), notebook["metadata"].get("toylib", {}).get("cells")
+        cells, recorded = (
+            _cells_digest(notebook, path.parent),
+            notebook["metadata"].get("toylib", {}).get("cells"),
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
     if not made_by or not all(executed):
         return ["it has not been executed from first to last"]
     reasons = []
     if recorded != cells:
-        reasons.append("its cells have changed")
+        reasons.append("its cells, or data that they read, have changed")
     now = _module_digests(modules)
     # a module of which no number depends may stand in an old stamp
     reasons += [f"{name} has changed" for name in now if now[name] != modules[name]]
+    installed = _versions()
     for name, then in packages.items():
-        if (installed := _versions().get(name)) != then:
-            reasons.append(f"{name} was {then} and is {installed}")
+        if installed.get(name) != then:
+            reasons.append(f"{name} was {then} and is {installed.get(name)}")
     for bundle in bundles:
         if SCOREBOARD in bundle and bundle[SCOREBOARD] != content_stamp(read(path.parent)):
             reasons.append("the chapters' records have changed")
@@ -226,7 +235,7 @@ def execute(path: Path) -> float:
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
-        "toylib": {"cells": _cells_digest(notebook)},
+        "toylib": {"cells": _cells_digest(notebook, path.parent)},
     }
     draft = path.with_suffix(".tmp")
     nbformat.write(notebook, draft)
@@ -281,7 +290,7 @@ def _execute(options: argparse.Namespace) -> int:
 
 
 def _due(path: Path, anyway: bool) -> bool:
-    """Whether to execute a chapter: it is asked for, or stale; says which."""
+    """Whether to execute a chapter, and if that is for being stale, why; says so."""
     if anyway:
         return True
     reasons = stale(path)
@@ -295,7 +304,7 @@ def _side_by_side(paths: list[Path]) -> int:
     with ThreadPoolExecutor(min(4, joblib.cpu_count())) as pool:
         running = [pool.submit(subprocess.run, [*command, str(path)]) for path in paths]
         try:
-            return sum(process.result().returncode for process in running)
+            return sum(process.result().returncode != 0 for process in running)  # killed: below 0
         except BaseException:  # Ctrl-C reaches the processes too; what has not begun never shall
             pool.shutdown(wait=False, cancel_futures=True)
             raise

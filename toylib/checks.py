@@ -38,15 +38,19 @@ def number(
     limits = [(above, "above {}"), (at_least, "{} or more"), (at_most, "{} or less")]
     allowed = " and ".join(text.format(limit) for limit, text in limits if limit is not None)
     allowed = "a finite number" + (", " + allowed if allowed else "")
-    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
-        raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
-    result = float(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError
+        result = float(value)
+    except (TypeError, OverflowError):  # 10**400 is a whole number, and no float
+        result = np.nan
     if (
-        (above is not None and result <= above)
+        not np.isfinite(result)
+        or (above is not None and result <= above)
         or (at_least is not None and result < at_least)
         or (at_most is not None and result > at_most)
     ):
-        raise ValueError(f"{name} must be {allowed}; got {result}")
+        raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
     return result
 
 
@@ -75,14 +79,17 @@ def seeds(name: str, value: object, *, bits: int = 32) -> np.ndarray:
 
     torch's generator reads 32 bits of a seed and drops the rest; streams of inputs read more.
     """
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
+    if not isinstance(value, Integral) and getattr(value, "ndim", None) == 0:  # an array or tensor of one
+        value = value.item()  # type: ignore[attr-defined]
     if isinstance(value, Integral) and not isinstance(value, bool):
         value = [value]
     allowed = f"whole numbers from 0 to 2**{bits} - 1"
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
-    result = np.asarray(list(value))
+    try:
+        result = np.asarray(list(value))
+    except ValueError:  # ragged
+        result = np.empty(0)
     if result.ndim != 1 or result.size == 0 or result.dtype.kind not in "iu":
         raise ValueError(f"{name} must be {allowed}, at least one; got {_shown(value)}")
     if result.min() < 0 or result.max() >= 2**bits:
@@ -92,17 +99,26 @@ def seeds(name: str, value: object, *, bits: int = 32) -> np.ndarray:
     return result.astype(np.int64)
 
 
+def seed(name: str, value: object, *, bits: int = 32) -> int:
+    """Return `value` as one seed, or raise ValueError if it is not a whole number of that many bits."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**bits:
+        raise ValueError(f"{name} must be a whole number from 0 to 2**{bits} - 1; got {_shown(value)}")
+    return int(value)
+
+
 def rows(name: str, index: object, n: int) -> np.ndarray:
     """Numbers (n_chosen,) of the rows, of n, that an index chooses; raise ValueError if none, or not there.
 
-    An index is whole numbers, True or False for each of the n, or a slice.
+    An index is whole numbers (those below 0 count from the end), True or False for each of the n, or a slice.
     """
     try:
         chosen = np.arange(n)[index if isinstance(index, slice) else np.asarray(index)]
-    except IndexError:  # too large, not whole, or True and False for another number of rows
+    except (IndexError, ValueError, TypeError):  # not there, not whole, ragged, or not one for each row
         chosen = np.arange(0)
     if chosen.ndim != 1 or chosen.size == 0:
-        raise ValueError(f"{name} must choose at least one of {n} instances, from 0; got {_shown(index)}")
+        raise ValueError(
+            f"{name} must choose at least one of {n} instances, from 0 or back from -1; got {_shown(index)}"
+        )
     return chosen
 
 

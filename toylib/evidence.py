@@ -58,6 +58,7 @@ def bootstrap(
     arrays = [checks.array("samples", sample) for sample in samples]
     level = checks.number("level", level, above=0, at_most=0.999)
     n_resamples = checks.whole_number("n_resamples", n_resamples, at_least=100)
+    rng = np.random.default_rng(checks.seed("seed", seed, bits=53))
     sizes = {len(a) if a.ndim else 1 for a in arrays}
     if not arrays or min(sizes) < 2:
         raise ValueError(f"samples must hold at least 2 seeds; got {sorted(sizes)}")
@@ -79,7 +80,7 @@ def bootstrap(
         n_resamples=n_resamples,
         confidence_level=level,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=rng,
     )
     low, high = result.confidence_interval
     return Interval(float(statistic(*arrays)), float(low), float(high))
@@ -103,14 +104,14 @@ def _groups(samples: list[np.ndarray], clusters: Sequence[Any]) -> list[list[np.
     return groups
 
 
-def share(successes: int, n: int, *, level: float = 0.95) -> Interval:
-    """A proportion with its Wilson interval.
+def share(successes: int, n: int) -> Interval:
+    """A proportion with its 95% Wilson interval.
 
     Raises: ValueError unless 0 <= successes <= n and n >= 1.
     """
     n = checks.whole_number("n", n)
     successes = checks.whole_number("successes", successes, at_least=0, at_most=n)
-    interval = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    interval = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return Interval(successes / n, float(interval.low), float(interval.high))
 
 

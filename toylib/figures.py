@@ -436,7 +436,6 @@ def distribution(
     x: Real[Array, " n"],
     samples: Real[Array, "n n_seeds"],
     *,
-    colour: str = SERIES[0],
     label: str | None = None,
 ) -> Axes:
     """Many seeds at every setting: the median as a line, the middle half and the middle nine tenths as bands.
@@ -447,9 +446,9 @@ def distribution(
     x, samples = _array("x", x, 1), _array("samples", samples, 2)
     _same_length(x=x, samples=samples)
     q = np.quantile(samples, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
-    ax.fill_between(x, q[0], q[4], color=colour, alpha=0.15, lw=0)
-    ax.fill_between(x, q[1], q[3], color=colour, alpha=0.3, lw=0)
-    return trend(ax, x, q[2], label=label, colour=colour, density_axis=False)
+    for low, high, alpha in ((q[0], q[4], 0.15), (q[1], q[3], 0.3)):
+        ax.fill_between(x, low, high, color=SERIES[0], alpha=alpha, lw=0)
+    return trend(ax, x, q[2], label=label, density_axis=False)
 
 
 def stacked_share(

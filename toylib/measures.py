@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import checks
 from .features import SparseFeatures
-from .models import ToyModel
+from .models import ToyModel, check_match
 
 DEAD, MONOSEMANTIC, POLYSEMANTIC = 0, 1, 2
 KINDS = ("dead", "monosemantic", "polysemantic")
@@ -114,12 +114,9 @@ def contributions(
     whether the neurons are special.
 
     Units:  of the feature; the C_ji of a well represented feature sum to about 1 over j.
-    Raises: ValueError if model and features differ in n_features, or rotation is not square.
+    Raises: ValueError if model and features do not match, or rotation is not square.
     """
-    if features.n_features != model.n_features:
-        raise ValueError(
-            f"features must have the model's n_features = {model.n_features}; got {features.n_features}"
-        )
+    check_match(model, features)
     if rotation is not None and rotation.shape != (model.n_hidden, model.n_hidden):
         raise ValueError(
             f"rotation must be ({model.n_hidden}, {model.n_hidden}); got {tuple(rotation.shape)}"
@@ -211,14 +208,28 @@ def neuron_kinds(
     return features_per_neuron(C, theta=theta, dead_below=dead_below).clamp(max=2)
 
 
+def _two_dimensional(kinds: object) -> None:
+    if not isinstance(kinds, Tensor) or kinds.ndim != 2:
+        shape = tuple(kinds.shape) if isinstance(kinds, Tensor) else type(kinds).__name__
+        raise ValueError(f"kinds must be a tensor (n_instances, n_hidden); got {shape}")
+
+
 def polysemantic_fraction(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[Tensor, " n_instances"]:
-    """Polysemantic share of the neurons that are not dead; NaN for a model whose neurons are all dead."""
+    """Polysemantic share of the neurons that are not dead; NaN for a model whose neurons are all dead.
+
+    Raises: ValueError if kinds is not 2-D.
+    """
+    _two_dimensional(kinds)
     alive = (kinds != DEAD).sum(1)
     return (kinds == POLYSEMANTIC).sum(1).double() / alive
 
 
 def holds_both_kinds(kinds: Int[Tensor, "n_instances n_hidden"]) -> Bool[Tensor, " n_instances"]:
-    """Whether a layer holds at least one monosemantic and at least one polysemantic neuron."""
+    """Whether a layer holds at least one monosemantic and at least one polysemantic neuron.
+
+    Raises: ValueError if kinds is not 2-D.
+    """
+    _two_dimensional(kinds)
     return (kinds == MONOSEMANTIC).any(1) & (kinds == POLYSEMANTIC).any(1)
 
 
@@ -230,7 +241,11 @@ def represented(
 
     Without subtracting the output at the empty input, features that only the bias predicts would count.
     For signed features, the mean over e_i and -e_i of the move towards the target.
+
+    Raises: ValueError if model and features do not match, or above is not a finite number.
     """
+    check_match(model, features)
+    above = checks.number("above", above)
     eye = torch.eye(model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)[None]
     rest = model(torch.zeros_like(eye[:, :1]))
     gain = torch.zeros_like(model.b_final)
@@ -294,11 +309,11 @@ def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float
 def random_rotation(n: int, seed: int) -> Float[Tensor, "n n"]:
     """A rotation of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
 
-    Raises: ValueError if n < 1 or the seed is not a whole number.
+    Raises: ValueError if n < 1 or the seed is not a whole number from 0 to 2**32 - 1.
     Source: Mezzadri 2007 (QR of a Gaussian matrix, signs put right).
     """
     n = checks.whole_number("n", n)
-    generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
     q = q * r.diagonal().sign()
     if torch.linalg.det(q) < 0:  # a rotation, not a reflection

@@ -8,6 +8,7 @@ code reads like the paper's W^T W x; the authors' notebook stores its transpose.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import torch
@@ -15,8 +16,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import checks
+from .features import SparseFeatures
 
-Model = TypeVar("Model", bound="ToyModel")
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def select(model: Model, index: Any) -> Model:
+    """A copy of these instances of a model, in this order, with all else that the model holds.
+
+    Every parameter has the instances along its first axis; `model.seeds` names them.
+    Raises: ValueError for an index that chooses none, or one that is not there.
+    """
+    seeds: Any = model.seeds
+    rows = checks.rows("index", index, len(seeds))
+    chosen = deepcopy(model)
+    chosen.seeds = seeds[rows]
+    for parameter in chosen.parameters():
+        parameter.data, parameter.grad = parameter.data[rows], None
+    return chosen
 
 
 class ToyModel(nn.Module):
@@ -79,7 +96,14 @@ class ToyModel(nn.Module):
     def hidden(
         self, x: Float[Tensor, "#n_instances batch n_features"]
     ) -> Float[Tensor, "n_instances batch n_hidden"]:
-        """Hidden activations; an x with one instance is seen by all."""
+        """Hidden activations; an x with one instance is seen by all.
+
+        Raises: ValueError for an x of another shape.
+        """
+        if x.ndim != 3 or x.shape[0] not in (1, self.n_instances) or x.shape[2] != self.n_features:
+            raise ValueError(
+                f"x must be (1 or {self.n_instances}, batch, {self.n_features}); got {tuple(x.shape)}"
+            )
         h = x @ self.W_in.mT
         return torch.relu(h) if self.hidden_relu else h
 
@@ -95,11 +119,25 @@ class ToyModel(nn.Module):
         return x
 
     def select(self: Model, index: Any) -> Model:
-        """A copy of these instances, in this order."""
-        rows = checks.rows("index", index, self.n_instances)
-        chosen = type(self)(self.n_features, self.n_hidden, self.seeds[rows])
-        chosen.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
-        return chosen.to(self.b_final)
+        """A copy of these instances, in this order; see `select`."""
+        return select(self, index)
+
+
+def check_match(model: ToyModel, features: SparseFeatures) -> None:
+    """Raise ValueError unless these features can be given to this model."""
+    if not isinstance(model, ToyModel):
+        raise ValueError(f"model must be one of toylib.models; got {type(model).__name__}")
+    if not isinstance(features, SparseFeatures):
+        raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
+    if features.n_features != model.n_features:
+        raise ValueError(
+            f"features must have the model's n_features = {model.n_features}; got {features.n_features}"
+        )
+    if features.n_instances not in (1, model.n_instances):
+        raise ValueError(
+            f"features must be for 1 or for the model's n_instances = {model.n_instances}; "
+            f"got {features.n_instances}"
+        )
 
 
 def beyond_flags(model: ToyModel) -> list[str]:

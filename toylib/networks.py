@@ -6,7 +6,6 @@ the whole tensors are dropped. Their measures are in selectivity.py.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -71,7 +70,7 @@ def load_vision(
             for pretrained weights that would have to be downloaded when download is False.
     """
     generator_state = torch.random.get_rng_state()
-    torch.manual_seed(int(checks.seeds("seed", seed)[0]))  # torch's layers draw from the global generator
+    torch.manual_seed(checks.seed("seed", seed))  # torch's layers draw from the global generator
     try:
         if name == EFFICIENTNET:
             return _efficientnet_lite0(pretrained)
@@ -160,7 +159,6 @@ def record(
     *,
     reduce: Callable[[Tensor], Tensor] = spatial_summary,
     batch_size: int = 2,
-    progress: bool = True,
 ) -> dict[str, Tensor]:
     """Run the images through the network and keep what `reduce` makes of every layer's activations.
 
@@ -192,8 +190,7 @@ def record(
             handles.append(part.register_forward_pre_hook(lambda _, args, layer=layer: watch(layer, args[0])))
         else:
             handles.append(part.register_forward_hook(lambda _, args, out, layer=layer: watch(layer, out)))
-    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    batches = tqdm(pixels.split(batch_size), desc=network.name, delay=5, disable=hidden, leave=False)
+    batches = tqdm(pixels.split(batch_size), desc=network.name, delay=5, leave=False)
     try:
         for batch in batches:
             latest.clear()

@@ -53,8 +53,7 @@ class SparseAutoencoder(nn.Module):
     @property
     def atoms(self) -> Float[np.ndarray, "n_instances d_in n_atoms"]:
         """The dictionary, its columns of unit length."""
-        W = self.W_dec.detach()
-        return (W / W.norm(dim=1, keepdim=True)).numpy()
+        return self.W_dec.detach().numpy().copy()
 
 
 def train_autoencoder(
@@ -84,7 +83,7 @@ def train_autoencoder(
     batch_size = checks.whole_number("batch_size", batch_size, at_most=h.shape[1])
     optimiser = torch.optim.Adam(autoencoder.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
-    generator = torch.Generator().manual_seed(int(checks.seeds("seed", seed)[0]))
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     last: list[Tensor] = []
     for step in range(n_steps):
         batch = h[:, torch.randint(h.shape[1], (batch_size,), generator=generator)]

@@ -73,24 +73,24 @@ def effective_labels(
     return np.where(np.ptp(a, axis=0) > 0, np.exp(entropy), np.nan)
 
 
-def treves_rolls(a: Float[np.ndarray, "n_stimuli n_neurons"]) -> Float[np.ndarray, " n_neurons"]:
+def treves_rolls(
+    activations: Float[np.ndarray, "n_stimuli n_neurons"],
+) -> Float[np.ndarray, " n_neurons"]:
     """Lifetime sparsity of each neuron: how unevenly its activation is spread over the stimuli.
 
-        (1 - mean(a)^2 / mean(a^2)) / (1 - 1/n)
-
-    With |a| in the place of a, so that signed activations are allowed.
+        (1 - mean(a)^2 / mean(a^2)) / (1 - 1/n),   a = |activation|, so that signs are allowed
 
     Units:  0 for a neuron that is equally active on all stimuli, 1 if one stimulus alone drives it;
             NaN for a neuron that is silent.
-    Raises: ValueError if a is not 2-D and finite, or has fewer than two stimuli.
+    Raises: ValueError for activations that are not 2-D and finite, or of fewer than two stimuli.
     Source: Treves and Rolls 1991, in the form of Vinje and Gallant 2000.
     """
-    values = np.abs(_activations(a))
-    if len(values) < 2:
-        raise ValueError(f"a must hold two stimuli or more; got {len(values)}")
-    square = (values**2).mean(0)
-    ratio = np.divide(values.mean(0) ** 2, square, out=np.full(len(square), np.nan), where=square > 0)
-    return (1 - ratio) / (1 - 1 / len(values))
+    a = np.abs(_activations(activations))
+    if len(a) < 2:
+        raise ValueError(f"activations must hold two stimuli or more; got {len(a)}")
+    square = (a**2).mean(0)
+    ratio = np.divide(a.mean(0) ** 2, square, out=np.full(len(square), np.nan), where=square > 0)
+    return (1 - ratio) / (1 - 1 / len(a))
 
 
 def class_selectivity(

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from . import checks
 from .features import SparseFeatures
 from .models import ToyModel
-from .training import evaluate, train
+from .training import Settings, evaluate, train
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,33 @@ def search(
     """
     n_starts = checks.whole_number("n_starts", n_starts)
     first_seed = checks.whole_number("first_seed", first_seed, at_least=0)
+    if not isinstance(features, SparseFeatures):
+        raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
     if features.n_instances != 1:
         raise ValueError(f"features must be one row for all starts; got {features.n_instances}")
-    if not rounds or any(len(entry) != 3 for entry in rounds):
-        raise ValueError(f"rounds must be one or more of (keep, n_steps, lr); got {list(rounds)!r}")
+    try:
+        schedule = [(keep, n_steps, lr) for keep, n_steps, lr in rounds]
+    except (TypeError, ValueError):
+        schedule = []
+    if not schedule:
+        raise ValueError(f"rounds must be one or more of (keep, n_steps, lr); got {rounds!r}")
+    data_seed = checks.seed("data_seed", settings.pop("data_seed", 0))
+    others = {
+        name: value for name, value in settings.items() if name not in ("engine", "workers", "progress")
+    }
     left = n_starts
-    for keep, n_steps, lr in rounds:
+    for keep, n_steps, lr in schedule:
         left = checks.whole_number("keep in rounds", keep, at_most=left)
         checks.whole_number("n_steps in rounds", n_steps)
         checks.number("lr in rounds", lr, above=0)
+        Settings(n_steps=n_steps, lr=lr, n_evaluation=n_evaluation, **others)
 
     seeds = np.arange(first_seed, first_seed + n_starts)
     model = model_class(features.n_features, n_hidden, seeds, **(init or {}))
-    data_seed = settings.pop("data_seed", 0)
     alive = np.arange(n_starts)
-    loss_by_round = np.full((len(rounds), n_starts), np.nan)
+    loss_by_round = np.full((len(schedule), n_starts), np.nan)
     n_model_steps = 0
-    for k, (keep, n_steps, lr) in enumerate(rounds):
+    for k, (keep, n_steps, lr) in enumerate(schedule):
         run = train(
             model,
             features,

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from . import checks, training
 from .features import SparseFeatures
-from .models import ToyModel
+from .models import ToyModel, check_match
 
 RESTARTS = 3  # of a pool of processes, after one of them was killed
 _SOURCES = ("compiled.py", "features.py", "models.py", "loops.py", "kernel.py", "training.py")
@@ -129,6 +129,12 @@ def _plain(name: str, value: Any) -> Any:
     raise ValueError(f"{name} must be numbers, text, lists and dicts; got {type(value).__name__}")
 
 
+def _arguments(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be a dict of arguments; got {value!r}")
+    return _plain(name, value)
+
+
 def _known(name: str, given: Iterable[str], allowed: Iterable[str]) -> None:
     if unknown := sorted(set(given) - set(allowed)):
         raise ValueError(
@@ -147,7 +153,7 @@ def _check(
     except TypeError as error:  # an argument is missing, unknown, or given twice
         raise ValueError(f"model must be the arguments of {model_class.__qualname__}; {error}") from None
     inputs = SparseFeatures(one.n_features, **features)
-    training.check_match(one, inputs)
+    check_match(one, inputs)
     settings = training.Settings(**{name: value for name, value in train.items() if name != "engine"})
     training.choose_engine(train.get("engine", "auto"), one, inputs, settings)
     return len(settings.bounds)
@@ -171,26 +177,29 @@ def sweep(
     hold arguments of its own for those. Everything else goes to `train`, besides snapshots, workers and
     progress; all settings must give as many records. Blocks run through joblib: one
     after another unless n_jobs or a surrounding `joblib.parallel_config(...)` says otherwise (processes,
-    threads, or a Dask cluster with `parallel_config("dask")`).
+    threads, or a Dask cluster with `parallel_config("dask")`, which needs toylib[cluster]).
 
     With a folder, each finished block is stored there at once, as safetensors with a JSON beside it, and is
-    not trained again. A damaged file is named in a warning, put away and recomputed. A killed worker's
+    not trained again. A damaged file is named in a warning, deleted and recomputed. A killed worker's
     blocks are run again. After an interruption, the same call continues.
 
     Raises: ValueError for bad settings, before any training; OSError if a block cannot be stored.
     """
     if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
         raise ValueError(f"model_class must be one of toylib.models; got {model_class!r}")
-    if isinstance(settings, Mapping) or not len(settings):
+    if isinstance(settings, Mapping) or not isinstance(settings, Iterable):
+        raise ValueError(f"settings must be a list of at least one dict; got {settings!r}")
+    plain = [_arguments("a setting", setting) for setting in settings]
+    if not plain:
         raise ValueError(f"settings must be a list of at least one dict; got {settings!r}")
     chosen = checks.seeds("seeds", seeds)
     block_size = checks.whole_number("block_size", block_size)
-    plain = [_plain("settings", dict(setting)) for setting in settings]
     blocks, n_records = [], set()
     for setting in plain:
-        arguments = {**_plain("model", dict(model)), **setting.get("model", {})}
+        own = {name: _arguments(f"{name} in a setting", setting.get(name, {})) for name in ("model", "train")}
+        arguments = {**_arguments("model", model), **own["model"]}
         features = {name: value for name, value in setting.items() if name not in ("model", "train")}
-        schedule = {**_plain("train", train), **setting.get("train", {})}
+        schedule = {**_arguments("train", train), **own["train"]}
         n_records.add(_check(model_class, arguments, features, schedule))
         for low in range(0, len(chosen), block_size):
             part = tuple(chosen[low : low + block_size].tolist())

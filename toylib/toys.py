@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import checks
+from .models import select
 from .training import learning_rates
 
 
@@ -75,7 +76,8 @@ class LevelledModel(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"n_inputs": n_inputs, "n_hidden": n_hidden, "n_features": n_features}
-        if len({len(size) for size in sizes.values()}) != 1 or not len(n_inputs):
+        given = [isinstance(size, Sequence) and len(size) for size in sizes.values()]
+        if not given[0] or given != given[:1] * 3:
             raise ValueError(f"n_inputs, n_hidden, n_features must have one entry per level; got {sizes}")
         self.n_inputs, self.n_hidden, self.n_features = (
             [checks.whole_number(f"{name}[{level}]", number) for level, number in enumerate(size)]
@@ -129,10 +131,7 @@ class LevelledModel(nn.Module):
 
     def select(self, index: Any) -> LevelledModel:
         """A copy of these instances, in this order."""
-        rows = checks.rows("index", index, len(self.seeds))
-        chosen = LevelledModel(self.n_inputs, self.n_hidden, self.n_features, self.seeds[rows])
-        chosen.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
-        return chosen
+        return select(self, index)
 
 
 def _null_losses(model: LevelledModel, draw: Draw, stream: Streams) -> list[float]:
@@ -184,7 +183,7 @@ def train_levels(
     )
     activity_cost = checks.number("activity_cost", activity_cost, at_least=0)
     streams = model.seeds // checks.whole_number("models_per_stream", models_per_stream)
-    data_seed = checks.whole_number("data_seed", data_seed, at_least=0, at_most=2**31 - 1)
+    data_seed = checks.seed("data_seed", data_seed, bits=31)
     nulls = _null_losses(model, draw, Streams([data_seed]))
     # streams of seed s and data_seed d must not meet those of other s and d
     numbers, stream_of = np.unique(streams, return_inverse=True)
@@ -221,7 +220,7 @@ def relative_loss(
     model: LevelledModel, draw: Draw, *, seed: int = 0
 ) -> Float[np.ndarray, "n_instances n_levels"]:
     """Squared error of every level on 8,192 fresh inputs, divided by the error of predicting the mean."""
-    seed = checks.whole_number("seed", seed, at_least=0, at_most=2**31 - 1)
+    seed = checks.seed("seed", seed, bits=31)
     # apart from the seeds of training; a generator reads the lower 32 bits alone
     stream = Streams([2**31 + seed])
     nulls = _null_losses(model, draw, stream)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import joblib
@@ -25,7 +26,7 @@ from tqdm.auto import tqdm
 
 from . import checks, kernel
 from .features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
-from .models import ToyModel, beyond_flags
+from .models import ToyModel, beyond_flags, check_match
 
 BLOCK_BYTES = 2**27  # working memory of one block of instances, about
 STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothing is measured on them
@@ -67,7 +68,7 @@ class Settings:
         checks.true_or_false("skip_empty", self.skip_empty)
         checks.number("revival", self.revival, at_least=0, at_most=1)
         checks.number("activity_cost", self.activity_cost, at_least=0)
-        checks.whole_number("data_seed", self.data_seed, at_least=0, at_most=2**53 - 1)
+        checks.seed("data_seed", self.data_seed, bits=53)
         if not isinstance(self.snapshots, Iterable):
             raise ValueError(f"snapshots must be a list of steps; got {self.snapshots!r}")
         last = checked["n_steps"]
@@ -258,23 +259,6 @@ def _train_block_in_torch(
     optimiser.zero_grad()
 
 
-def check_match(model: ToyModel, features: SparseFeatures) -> None:
-    """Raise ValueError unless these features can train this model."""
-    if not isinstance(model, ToyModel):
-        raise ValueError(f"model must be one of toylib.models; got {type(model).__name__}")
-    if not isinstance(features, SparseFeatures):
-        raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
-    if features.n_features != model.n_features:
-        raise ValueError(
-            f"features must have the model's n_features = {model.n_features}; got {features.n_features}"
-        )
-    if features.n_instances not in (1, model.n_instances):
-        raise ValueError(
-            f"features must be for 1 or for the model's n_instances = {model.n_instances}; "
-            f"got {features.n_instances}"
-        )
-
-
 def _blocks(model: ToyModel, settings: Settings, workers: int) -> list[np.ndarray]:
     """Instances in blocks: small enough for the memory we allow, and enough of them for every worker."""
     bytes_each = 24 * settings.batch_size * (model.n_features + model.n_hidden)
@@ -353,6 +337,7 @@ def train(
     lowest, kept_at = np.full(model.n_instances, np.inf), np.zeros(model.n_instances, int)  # a record
     parameters = model.state_dict()
     taken = {s: {key: value.clone() for key, value in parameters.items()} for s in settings.snapshots}
+    stopped = Event()
     started = time.perf_counter()
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
     bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=hidden, leave=False)
@@ -380,13 +365,18 @@ def train(
             if step in taken:
                 copy(taken[step], going)
             bar.update(step - bounds[record - 1])
-            return bool((record - kept_at[rows] < (patience or record)).any())
+            return not stopped.is_set() and bool((record - kept_at[rows] < (patience or record)).any())
 
         train_block(part, part_features, settings, bounds, report)
 
     with ThreadPoolExecutor(min(workers, len(blocks))) as pool, bar:
-        for _ in pool.map(run_block, blocks):
-            pass
+        running = [pool.submit(run_block, rows) for rows in blocks]
+        try:
+            for done in as_completed(running):
+                done.result()
+        finally:  # after Ctrl-C or an error, blocks end at their next record, and others do not begin
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
     seconds = time.perf_counter() - started
     loss = evaluate(model, features, n_samples=n_evaluation)
     steps = np.array(bounds)
@@ -421,7 +411,7 @@ def evaluate(
     """
     check_match(model, features)
     n_samples = checks.whole_number("n_samples", n_samples)
-    stream_seed = checks.seeds("seed", seed, bits=53)[0]
+    stream_seed = checks.seed("seed", seed, bits=53)
     device, dtype = model.b_final.device, model.b_final.dtype
     rows = np.broadcast_to(features.equal_rows, model.n_instances)
     importance = torch.tensor(features.importance, dtype=dtype, device=device).expand(model.n_instances, -1)

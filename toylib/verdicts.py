@@ -65,7 +65,7 @@ def best_of_streams(
     Raises: ValueError if streams are not whole, or of fewer than two.
     """
     per = checks.whole_number("models_per_stream", models_per_stream, at_least=2)
-    loss = checks.array("loss", loss)
+    loss = checks.array("loss", loss, ndim=(1, 2, 3))
     if loss.shape[-1] % per:
         raise ValueError(f"models_per_stream must divide the {loss.shape[-1]} models; got {per}")
     ranked = loss.reshape(*loss.shape[:-1], -1, per).argsort(-1)[..., :2]

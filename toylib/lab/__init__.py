@@ -55,6 +55,11 @@ def _checked(preset: str, state: dict[str, Any]) -> dict[str, Any]:
             checks.number(name, value, at_least=allowed[0], at_most=allowed[1])
         else:
             checks.whole_number(name, value, at_least=allowed[0], at_most=allowed[1])
+    whole = {"sets": "none", **PRESETS[preset]["state"], **state}
+    if whole["task"] == "output":  # what can be drawn
+        checks.whole_number("m", whole["m"], at_least=2, at_most=3)
+    if whole["sets"].startswith("apart"):  # features that exclude each other cannot all be active often
+        checks.number("sparsity", whole["sparsity"], at_least=1 - 1 / int(whole["sets"][-1]))
     return {"preset": preset, **state}
 
 
@@ -64,7 +69,8 @@ class Lab(anywidget.AnyWidget):
     Presets are the keys of `PRESETS`; settings and their ranges are in `LIMITS`. Where a kernel runs,
     `state` follows the reader's changes, and setting it changes the lab.
 
-    Raises: ValueError for an unknown preset or setting, or a value out of range.
+    Raises: ValueError for an unknown preset or setting, or a value out of range; with the task "output" m is
+            2 or 3, and features that exclude each other have a least sparsity.
     """
 
     _esm = SOURCE
@@ -73,6 +79,11 @@ class Lab(anywidget.AnyWidget):
     def __init__(self, preset: str = "pentagon", **state: Any) -> None:
         self._text = ", ".join([f"preset={preset!r}", *(f"{k}={v!r}" for k, v in state.items())])
         super().__init__(state=_checked(preset, state))
+
+    @traitlets.validate("state")
+    def _possible(self, proposal: Any) -> dict[str, Any]:
+        state = dict(proposal["value"])
+        return _checked(state.pop("preset", "pentagon"), state)
 
     def __repr__(self) -> str:
         return f"Lab({self._text})"

@@ -88,10 +88,10 @@ const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
 /** A complete and possible state: the preset's, with `changes` on top; what cannot be is brought into range. */
 export function complete(changes = {}) {
-  const preset = changes.preset in PRESETS ? changes.preset : "pentagon";
+  const preset = Object.hasOwn(PRESETS, changes.preset) ? changes.preset : "pentagon";
   const state = {...DEFAULTS, ...PRESETS[preset].state, preset};
   for (const [key, value] of Object.entries(changes)) {
-    if (!(key in LIMITS)) continue;
+    if (!Object.hasOwn(LIMITS, key)) continue;
     if (typeof LIMITS[key][0] === "string") {
       if (LIMITS[key].includes(value)) state[key] = value;
     } else if (value !== "" && Number.isFinite(Number(value))) {
@@ -607,7 +607,7 @@ class Pen {
   }
 }
 
-/** Edges of the convex hull: of points in a plane in order of angle, in space from every facet. */
+/** Edges of the shape that points make: in a plane from one to the next in angle, in space of the convex hull. */
 function hullEdges(points, m) {
   const k = points.length, edges = new Set();
   if (k < 3) return [];
@@ -715,11 +715,11 @@ const SIDE = 320;
 /** A bar for every feature, numbered, with lines at the levels that mean something. */
 function drawBars(svg, {model}, seen, {dark}) {
   const pen = new Pen(svg), {n} = model, high = 116, foot = 18, left = 30;
-  const values = seen.D ?? seen.gain, levels = seen.D ? {1: "1", 0.5: "1/2", 0.4: "2/5"} : {1: "1", 0.5: "1/2"};
+  const values = seen.D ?? seen.gain, levels = seen.D ? {1: "1", 0.5: "1/2", 0.4: ""} : {1: "1", 0.5: "1/2"};
   const y = value => high - foot - (high - foot - 10) * clamp(value, [0, 1.1]) / 1.1;
   for (const [level, name] of [[0, "0"], ...Object.entries(levels)]) {
     pen.draw("path", {d: `M${left} ${y(level).toFixed(1)}H${SIDE}`, class: Number(level) ? "guide" : "axis"});
-    if (name !== "2/5") pen.draw("text", {x: left - 5, y: y(level) + 4, "text-anchor": "end", class: "tick"}, name);
+    if (name) pen.draw("text", {x: left - 5, y: y(level) + 4, "text-anchor": "end", class: "tick"}, name);
   }
   const step = (SIDE - left) / n;
   values.forEach((value, i) => {
@@ -769,8 +769,8 @@ const STARTS = 20; // of a search
 const FRAME_BUDGET = 9, HELD_BUDGET = 3; // milliseconds of training between two pictures; while a control moves
 const HELD = 300; // milliseconds after its last move in which a control counts as moving
 
-const options = entries => Object.entries(entries).map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
-const choice = (id, text, entries) => `<div class="field"><label for="${id}">${text}</label><select id="${id}">${options(entries)}</select></div>`;
+const options = entries => entries.map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
+const choice = (id, text, entries) => `<div class="field"><label for="${id}">${text}</label><select id="${id}">${options(Object.entries(entries))}</select></div>`;
 const slider = (id, text, low, high, step) =>
   `<div class="field" id="${id}-field"><div class="row"><label for="${id}">${text}</label><output for="${id}" id="${id}-value"></output></div><input type="range" id="${id}" min="${low}" max="${high}" step="${step}"></div>`;
 const picture = (id, wide, high, title) => `<figure><figcaption id="${id}-title">${title}</figcaption><svg id="${id}" role="img" viewBox="0 0 ${wide} ${high}" aria-labelledby="${id}-title"></svg></figure>`;
@@ -918,11 +918,11 @@ class Lab {
 
   /** Take the reader's change. A model of other size or task starts afresh; other data go on from its weights. */
   change(changes) {
+    this.settle();
     const before = this.state;
     this.state = complete({...before, ...changes});
     const fresh = ["task", "n", "m", "seed"].some(key => this.state[key] !== before[key]);
     const data = ["sparsity", "decay", "sets", "steps"].some(key => this.state[key] !== before[key]);
-    this.search = null;
     if (fresh) this.restart();
     else if (data) this.trainer.aim(this.state);
     if (fresh || data) this.run();
@@ -969,10 +969,19 @@ class Lab {
 
   pause() {
     this.running = false;
-    this.search = null;
+    this.settle();
     this.label();
     this.draw();
     this.say();
+  }
+
+  /** End a search: the model that it leaves has a seed, which the page and its address name from now on. */
+  settle() {
+    if (!this.search) return;
+    this.search = null;
+    this.state = complete({...this.state, seed: this.trainer.state.seed});
+    this.controls();
+    this.remember();
   }
 
   /** Between two pictures: train as long as the budget allows, and no faster than was asked for. */
@@ -1019,19 +1028,14 @@ class Lab {
 
   found() {
     const {results} = this.search, output = this.state.task === "output";
-    const best = results.reduce((a, b) => (b.loss < a.loss ? b : a));
-    this.trainer = best.trainer;
-    this.state = complete({...this.state, seed: best.trainer.state.seed});
     const tally = new Map();
     for (const {seen} of results) {
       const word = output ? plural(seen.nRepresented, "feature") : `${seen.counts[2]} polysemantic`;
       tally.set(word, (tally.get(word) ?? 0) + 1);
     }
     this.pause();
-    this.remember();
-    this.controls();
     const counted = [...tally].sort((a, b) => b[1] - a[1]).map(([word, times]) => `${word} in ${times}`).join(", ");
-    this.say(`Of ${STARTS} starts: ${counted}. Seed ${this.state.seed} has the lowest loss, ${short(best.loss)}. `);
+    this.say(`Of ${STARTS} starts: ${counted}. Seed ${this.state.seed} has the lowest loss, ${short(Math.min(...results.map(result => result.loss)))}. `);
   }
 
   // what the reader does ................................................................................
@@ -1040,6 +1044,7 @@ class Lab {
     const {part} = this, on = (node, event, action) => node.addEventListener(event, action, {signal: this.controller.signal});
     on(part.run, "click", () => (this.running ? this.pause() : this.run()));
     on(part.step, "click", () => {
+      this.settle();
       if (this.trainer.finished) this.trainer.aim(this.state);
       this.trainer.step();
       this.pause();
@@ -1082,7 +1087,8 @@ class Lab {
     });
     on(part.view, "pointermove", event => {
       if (!this.held) return;
-      const turn = ((this.held.turn + (event.clientX - this.held.x) / 2 + 540) % 360) - 180;
+      const around = (this.held.turn + (event.clientX - this.held.x) / 2 + 180) % 360;
+      const turn = (around < 0 ? around + 360 : around) - 180;
       this.turnTo({turn, tilt: clamp(this.held.tilt + (event.clientY - this.held.y) / 2, [-90, 90])});
     });
     for (const end of ["pointerup", "pointercancel"]) on(part.view, end, () => (this.held = null));
@@ -1127,7 +1133,10 @@ class Lab {
     part.preset.value = own ? "own" : state.preset;
     part.watch.textContent = own ? `Settings of your own, from “${title}”. Choose an experiment to go back.` : watch;
     for (const key of ["task", "sets", "speed", "seed", "decay", "n", "m"]) part[key].value = state[key];
-    part.steps.value = LENGTHS[nearest(LENGTHS, state.steps)];
+    const lengths = [...new Set([...LENGTHS, state.steps])].sort((a, b) => a - b);
+    if (lengths.length !== part.steps.length || !lengths.every((k, at) => part.steps.options[at].value === String(k)))
+      part.steps.innerHTML = options(lengths.map(k => [k, thousands(k)]));
+    part.steps.value = state.steps;
     const at = nearest(SPARSITIES, state.sparsity);
     part.sparsity.min = nearest(SPARSITIES, lowestSparsity(state));
     part.sparsity.value = at;
@@ -1246,7 +1255,9 @@ export default {
       },
     });
     model.on("change:state", () => {
-      if (JSON.stringify(model.get("state")) !== sent) lab.set(model.get("state"));
+      const wanted = JSON.stringify(model.get("state"));
+      if (wanted !== sent) lab.set(model.get("state"));
+      sent = wanted;
     });
     return () => lab.destroy();
   },

@@ -156,6 +156,15 @@ def test_a_rotation_by_a_permutation_permutes_the_neurons():
     torch.testing.assert_close(permuted, measures.contributions(model, features)[:, order])
 
 
+def test_each_model_may_have_a_rotation_of_its_own():
+    model, features = ReLUHiddenModel(5, 3, range(2)), SparseFeatures(5, 0.1)
+    rotations = measures.random_rotation(3, [7, 8])
+    both = measures.contributions(model, features, rotation=rotations)
+    for k, seed in enumerate((7, 8)):
+        alone = measures.contributions(model, features, rotation=measures.random_rotation(3, seed))
+        torch.testing.assert_close(both[k], alone[k])
+
+
 def test_a_rotation_keeps_what_linear_hidden_units_contribute_in_total():
     model = LinearModel(5, 3, 1)
     features = SparseFeatures(5, 0.1)
@@ -356,7 +365,11 @@ BAD = [
     ),
     (
         lambda: measures.contributions(LinearModel(3, 2), FEATURES, rotation=torch.eye(3)),
-        "rotation must be (2, 2); got (3, 3)",
+        "rotation must be (2, 2), or 1 of them; got (3, 3)",
+    ),
+    (
+        lambda: measures.contributions(LinearModel(3, 2, [0, 1]), FEATURES, rotation=torch.ones(3, 2, 2)),
+        "rotation must be (2, 2), or 2 of them; got (3, 2, 2)",
     ),
     (lambda: measures.regime(torch.ones(2, 3) > 0, torch.ones(2) > 0), "has must be (n_hidden, n_features)"),
     (lambda: measures.no_superposition_loss(FEATURES, 4), "n_represented must be a whole number, 0 or more"),

@@ -8,6 +8,8 @@ divided by a, since that leaves the function unchanged.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -104,22 +106,27 @@ def dimensions_per_feature(
 
 @torch.no_grad()
 def contributions(
-    model: ToyModel, features: SparseFeatures, *, rotation: Float[Tensor, "n_hidden n_hidden"] | None = None
+    model: ToyModel,
+    features: SparseFeatures,
+    *,
+    rotation: Float[Tensor, "*each n_hidden n_hidden"] | None = None,
 ) -> Float[Tensor, "n_instances n_hidden n_features"]:
     """How much of a unit feature i comes back through neuron j.
 
         C_ji = max(0, W_out_ij h_j(e_i))     and, for signed features, the same for -e_i added
 
     A rotation looks at the same hidden layer along other axes than its neurons: the control that asks
-    whether the neurons are special.
+    whether the neurons are special. What one rotation shows depends on which it is: give each model its own.
 
+    Shapes: rotation (n_hidden, n_hidden), or one for each instance along a leading axis.
     Units:  of the feature; the C_ji of a well represented feature sum to about 1 over j.
-    Raises: ValueError if model and features do not match, or rotation is not square.
+    Raises: ValueError if model and features do not match, or rotation is of another shape.
     """
     check_match(model, features)
-    if rotation is not None and rotation.shape != (model.n_hidden, model.n_hidden):
+    square = (model.n_hidden, model.n_hidden)
+    if rotation is not None and rotation.shape not in (square, (model.n_instances, *square)):
         raise ValueError(
-            f"rotation must be ({model.n_hidden}, {model.n_hidden}); got {tuple(rotation.shape)}"
+            f"rotation must be {square}, or {model.n_instances} of them; got {tuple(rotation.shape)}"
         )
     total = torch.zeros_like(model.W_in)
     for sign in (1.0, -1.0) if features.signed else (1.0,):
@@ -306,16 +313,20 @@ def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float
     return cost[:, n_represented:].sum(1)
 
 
-def random_rotation(n: int, seed: int) -> Float[Tensor, "n n"]:
-    """A rotation of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
+def random_rotation(n: int, seed: Any) -> Float[Tensor, "*n_seeds n n"]:
+    """Rotations of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
 
-    Raises: ValueError if n < 1 or the seed is not a whole number from 0 to 2**32 - 1.
+    Shapes: (n, n) for one seed; (n_seeds, n, n) for several.
+    Raises: ValueError if n < 1 or the seeds are not whole numbers from 0 to 2**32 - 1.
     Source: Mezzadri 2007 (QR of a Gaussian matrix, signs put right).
     """
     n = checks.whole_number("n", n)
-    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
-    q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
-    q = q * r.diagonal().sign()
-    if torch.linalg.det(q) < 0:  # a rotation, not a reflection
-        q[:, 0] = -q[:, 0]
-    return q.float()
+    drawn = []
+    for number in checks.seeds("seed", seed):
+        generator = torch.Generator().manual_seed(int(number))
+        q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
+        q = q * r.diagonal().sign()
+        if torch.linalg.det(q) < 0:  # a rotation, not a reflection
+            q[:, 0] = -q[:, 0]
+        drawn.append(q.float())
+    return drawn[0] if np.ndim(seed) == 0 else torch.stack(drawn)

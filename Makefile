@@ -29,6 +29,14 @@ export MPLCONFIGDIR := $(CURDIR)/.venv/settings/matplotlib
 export IPYTHONDIR := $(CURDIR)/.venv/settings/ipython
 unexport MPLBACKEND PYTHONPATH PYTHONHOME
 
+# A variable that is no number is named before any work.
+nondigits = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(subst 5,,$(subst 6,,$(subst 7,,$(subst 8,,$(subst 9,,$(1)))))))))))
+$(foreach name,PORT CELL_TIMEOUT,$(if $(or $(if $($(name)),,empty),$(call nondigits,$($(name)))),\
+  $(error $(name) must be a whole number; got '$($(name))')))
+ifneq ($(PYTHON),)
+  $(if $(shell command -v "$(PYTHON)" 2>/dev/null),,$(error PYTHON must be the path of Python 3.11 or newer; got '$(PYTHON)'))
+endif
+
 # bold and coloured in a terminal, plain in a log; make sets MAKE_TERMOUT
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
@@ -119,6 +127,7 @@ lab: $(READY)  ## JupyterLab on the chapters
 	@cd book && ../.venv/bin/python -m jupyterlab
 
 serve: $(READY)  ## the built site on localhost; PORT=8000
+	@[ $(PORT) -le 65535 ] || { echo "PORT must be 65535 or less; got $(PORT)" >&2; exit 1; }
 	@test -f _build/html/index.html || $(MAKE) book
 	@$(call say,Serving the book at http://localhost:$(PORT)/ (stop with Ctrl-C))
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html

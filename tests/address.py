@@ -9,8 +9,15 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REPEATED_IN = ["_config.yml", "CITATION.cff", "README.md", "book/*.ipynb", "book/*.md", "toylib/**/*.py"]
-FORM = re.compile(r"https://github\.com/([A-Za-z0-9-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?")
+REPEATED_IN = [
+    "_config.yml",
+    "CITATION.cff",
+    "README.md",
+    "book/*.ipynb",
+    "book/*.md",
+    "tests/template.ipynb",
+]
+FORM = re.compile(r"https://github\.com/([A-Za-z0-9][A-Za-z0-9-]*)/(?!\.+/?$)([A-Za-z0-9._-]+?)(?:\.git)?/?")
 
 
 def site_of(repository: str) -> str:

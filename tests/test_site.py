@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -561,23 +562,25 @@ def test_readme_clones_this_repository() -> None:
 def test_chapter_installs_and_links_this_repository_only(chapter: Path) -> None:
     repository, _ = address.current()
     cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells)
-    installed = set(
-        re.findall(r"git\+(https://github\.com/[\w.-]+/[\w.-]+?)(?:\.git)?(?=[@#\s\"'`)]|$)", source)
-    )
-    opened = set(re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+?)(?:/|$)", source))
-    assert installed <= {repository}
-    assert opened <= {repository.removeprefix("https://github.com/")}
+    sources = ["".join(cell["source"]) for cell in cells]
+    named = re.findall(r"https://github\.com/[\w-]+/[\w.-]*[\w-]", "\n".join(sources))
+    assert set(named) == {repository}
+    set_up = next(source for source in sources if "import toylib" in source)
+    assert f'"toylib @ git+{repository}"' in set_up
 
 
 def test_moving_the_address_changes_every_mention_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository, _ = address.current()
-    for path in address.files():
-        copy = tmp_path / path.relative_to(ROOT)
+    repository, site = address.current()
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    texts = {}
+    for name in listed.stdout.splitlines():
+        copy = tmp_path / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
+        shutil.copy(ROOT / name, copy)
+        if copy.suffix != ".png":
+            texts[copy] = copy.read_text(encoding="utf-8")
     neighbour = tmp_path / "book" / "neighbour.md"
     neighbour.write_text(f"{repository}-2 {repository} {repository}.git", encoding="utf-8")
     monkeypatch.setattr(address, "ROOT", tmp_path)
@@ -586,12 +589,29 @@ def test_moving_the_address_changes_every_mention_and_nothing_else(
     assert neighbour.read_text(encoding="utf-8") == (
         f"{repository}-2 https://github.com/Some-One/a.book https://github.com/Some-One/a.book.git"
     )
-    config = yaml.safe_load((tmp_path / "_config.yml").read_text(encoding="utf-8"))
-    assert config["html"]["baseurl"] == "https://some-one.github.io/a.book/"
+    for path, before in texts.items():
+        after = path.read_text(encoding="utf-8")
+        assert repository not in after, path
+        assert site not in after, path
+        back = after.replace("https://some-one.github.io/a.book/", site)
+        assert back.replace("https://github.com/Some-One/a.book", repository) == before, path
+
+
+def test_a_repository_named_after_its_owners_site_is_served_at_the_root() -> None:
+    assert address.site_of("https://github.com/Ada/ada.github.io") == "https://ada.github.io/"
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "someone/book", "http://github.com/a/b", "https://github.com/a", "https://gitlab.com/a/b"]
+    "wrong",
+    [
+        "",
+        "someone/book",
+        "http://github.com/a/b",
+        "https://github.com/a",
+        "https://gitlab.com/a/b",
+        "https://github.com/a/..",
+        "https://github.com/-a/b",
+    ],
 )
 def test_moving_to_an_address_of_another_form_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"must be https://github.com/OWNER/REPO; got {wrong!r}")):

@@ -18,8 +18,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,18 @@ def chapters(folder: str | Path) -> list[Path]:
     """The chapters in a folder, in the order of the book's table of contents; the front page last.
 
     It is executed last because it reads the others.
+    Raises: ValueError for a folder without chapters.
     """
     folder = Path(folder).resolve()
+    found = sorted(folder.glob("*.ipynb"))
+    if not found:
+        raise ValueError(f"folder must hold chapters (.ipynb); got {folder}, which has none")
     contents = folder.parent / "_toc.yml"
     text = contents.read_text(encoding="utf-8") if contents.is_file() else ""
     listed = re.findall(rf"file: {re.escape(folder.name)}/(\S+)", text)
     place = {stem: number for number, stem in enumerate(listed)}
     return sorted(
-        folder.glob("*.ipynb"),
-        key=lambda path: (path.stem == FRONT_PAGE, place.get(path.stem, len(place)), path.stem),
+        found, key=lambda path: (path.stem == FRONT_PAGE, place.get(path.stem, len(place)), path.stem)
     )
 
 
@@ -75,10 +79,12 @@ def shown_estimate(claim: dict[str, Any]) -> str:
     return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {models}"
 
 
-def _cells(path: Path) -> list[dict[str, Any]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[dict[str, Any]]:
+    """A notebook's content; what turns out to be wrong with it inside the block is said of the file."""
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["cells"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
 
 
@@ -88,12 +94,13 @@ def figure(path: Path, name: str) -> tuple[str, str] | None:
     Returns: the PNG in base 64 and the text; None if there is no such figure.
     Raises: ValueError, naming the file, if it is not a notebook.
     """
-    for cell in _cells(path):
-        settings = cell["metadata"].get("mystnb", {})
-        for output in cell.get("outputs", []):
-            png = output.get("data", {}).get("image/png")
-            if png and settings.get("figure", {}).get("name") == name:
-                return "".join(png), settings.get("image", {}).get("alt", "")
+    with _opened(path) as notebook:
+        for cell in notebook["cells"]:
+            settings = cell["metadata"].get("mystnb", {})
+            for output in cell.get("outputs", []):
+                png = output.get("data", {}).get("image/png")
+                if png and settings.get("figure", {}).get("name") == name:
+                    return "".join(png), "".join(settings.get("image", {}).get("alt", ""))
     return None
 
 
@@ -105,7 +112,9 @@ def exercises(folder: str | Path) -> list[dict[str, Any]]:
     """
     found = []
     for path in chapters(folder):
-        text = "\n".join("".join(cell["source"]) for cell in _cells(path) if cell["cell_type"] == "markdown")
+        with _opened(path) as notebook:
+            words = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+        text = "\n".join(words)
         chapter = text.partition("\n")[0].lstrip("# ")
         for number, rest in re.findall(r"admonition\} (E\w+ \d+)(.*)", text):
             title = re.fullmatch(rf" \(({'|'.join(LEVELS)}), (\d+) minutes\): (.+)", rest)
@@ -169,7 +178,8 @@ def content_stamp(read: list[dict[str, Any]]) -> dict[str, str]:
 
 def gallery_stamp(folder: Path, figures: list[list[str]]) -> dict[str, Any]:
     """The same for the page that shows figures of other chapters; figures: [chapter, name] of each."""
-    drawn = [figure(folder / f"{chapter}.ipynb", name) for chapter, name in figures]
+    pages = [(folder / f"{chapter}.ipynb", name) for chapter, name in figures]
+    drawn = [figure(path, name) if path.is_file() else None for path, name in pages]  # a chapter may be gone
     return {"figures": figures, "digest": _digest(json.dumps(drawn))}
 
 
@@ -179,18 +189,14 @@ def stale(path: str | Path) -> list[str]:
     Raises: ValueError, naming the file, if it is not a notebook.
     """
     path = Path(path)
-    try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+    with _opened(path) as notebook:
         bundles = [dict(o.get("data", {})) for cell in notebook["cells"] for o in cell.get("outputs", [])]
         made_by: dict[str, Any] = dict(next((b[STAMP] for b in bundles if STAMP in b), {}))
         modules, packages = dict(made_by.get("modules", {})), dict(made_by.get("packages", {}))
         executed = [c["execution_count"] is not None for c in notebook["cells"] if c["cell_type"] == "code"]
-        cells, recorded = (
-            _cells_digest(notebook, path.parent),
-            notebook["metadata"].get("toylib", {}).get("cells"),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
+        cells = _cells_digest(notebook, path.parent)
+        recorded = notebook["metadata"].get("toylib", {}).get("cells")
+        shown = [[[str(c), str(f)] for c, f in b[GALLERY]["figures"]] for b in bundles if GALLERY in b]
     if not made_by or not all(executed):
         return ["it has not been executed from first to last"]
     reasons = []
@@ -208,8 +214,9 @@ def stale(path: str | Path) -> list[str]:
             reasons.append("the chapters' records have changed")
         if EXERCISES in bundle and bundle[EXERCISES] != content_stamp(exercises(path.parent)):
             reasons.append("the chapters' exercises have changed")
-        if GALLERY in bundle and bundle[GALLERY] != gallery_stamp(path.parent, bundle[GALLERY]["figures"]):
-            reasons.append("the chapters' figures have changed")
+    galleries = [bundle[GALLERY] for bundle in bundles if GALLERY in bundle]
+    if galleries != [gallery_stamp(path.parent, pairs) for pairs in shown]:
+        reasons.append("the chapters' figures have changed")
     return reasons
 
 
@@ -221,7 +228,12 @@ def execute(path: Path) -> float:
     import nbformat
     from nbclient import NotebookClient
 
-    notebook = nbformat.read(path, as_version=4)
+    with _opened(path):  # its own errors name no file
+        try:
+            notebook = nbformat.read(path, as_version=4)
+            nbformat.validate(notebook)
+        except nbformat.ValidationError as error:
+            raise ValueError(str(error).partition("\n")[0]) from None
     started = time.perf_counter()
     NotebookClient(
         notebook,

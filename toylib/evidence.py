@@ -56,6 +56,8 @@ def bootstrap(
             labels that do not fit, or a level outside (0, 0.999].
     """
     arrays = [checks.array("samples", sample) for sample in samples]
+    if not callable(statistic):
+        raise ValueError(f"statistic must be a function of the samples; got {statistic!r}")
     level = checks.number("level", level, above=0, at_most=0.999)
     n_resamples = checks.whole_number("n_resamples", n_resamples, at_least=100)
     rng = np.random.default_rng(checks.seed("seed", seed, bits=53))
@@ -66,6 +68,10 @@ def bootstrap(
         raise ValueError(f"samples must be equally long to be resampled together; got {sorted(sizes)}")
     drawn = arrays[:1] if paired else arrays  # each with indices of its own
     groups = None if clusters is None else _groups(drawn, clusters)
+
+    estimate = statistic(*arrays)
+    if np.ndim(estimate) != 0:
+        raise ValueError(f"statistic must give a number; got an array of shape {np.shape(estimate)}")
 
     def resampled(*chosen: np.ndarray) -> float:
         if groups is not None:
@@ -83,11 +89,13 @@ def bootstrap(
         rng=rng,
     )
     low, high = result.confidence_interval
-    return Interval(float(statistic(*arrays)), float(low), float(high))
+    return Interval(float(estimate), float(low), float(high))
 
 
 def _groups(samples: list[np.ndarray], clusters: Sequence[Any]) -> list[list[np.ndarray]]:
     """Indices of the members of every cluster, for each sample."""
+    if not isinstance(clusters, Sequence):
+        raise ValueError(f"clusters must be a list of arrays of labels; got {type(clusters).__name__}")
     if len(clusters) != len(samples):
         raise ValueError(
             f"clusters must hold one array of labels for each of {len(samples)}; got {len(clusters)}"
@@ -175,8 +183,8 @@ def verdict_of(tests: Mapping[str, bool | np.bool_]) -> str:
     All hold: supported. The first fails: not supported. The first holds but another does not: partly.
     Raises: ValueError for no tests or a test that is not a bool.
     """
-    if not tests:
-        raise ValueError("tests must name at least one test; got none")
+    if not isinstance(tests, Mapping) or not tests:
+        raise ValueError(f"tests must name at least one test, as {{name: bool}}; got {tests!r}")
     for name, result in tests.items():
         if not isinstance(result, bool | np.bool_):
             raise ValueError(f"tests must be True or False; got {result!r} for {name!r}")
@@ -273,8 +281,13 @@ class Claim:
     ) -> Verdict:
         """The verdict, by `verdict_of(tests)`, with the numbers behind it.
 
-        Raises: ValueError if a number is not finite, the interval misses the estimate, or n_models < 1.
+        Raises: ValueError if a number is not finite, the interval misses the estimate, n_models < 1, or
+                measure, tests or controls are of another form.
         """
+        if not isinstance(measure, str) or not measure.strip():
+            raise ValueError(f"measure must be a text that is not empty; got {measure!r}")
+        if controls is not None and not isinstance(controls, Mapping):
+            raise ValueError(f"controls must be {{name: number or text}}; got {controls!r}")
         numbers = {"estimate": estimate, "low": low, "high": high}
         e, lo, hi = (checks.number(name, value) for name, value in numbers.items())
         if not lo <= e <= hi:
@@ -300,6 +313,23 @@ class Claim:
         return Verdict(self.id, self.statement, self.prediction, NOT_TESTED, why=why)
 
 
+def _is_whole(claim: Any) -> bool:
+    """Whether a record has every field of a Verdict, each of its kind."""
+    if not isinstance(claim, dict) or set(Verdict.__dataclass_fields__) - set(claim):
+        return False
+    numbers = [claim[name] for name in ("estimate", "low", "high", "n_models")]
+    tests, controls = claim["tests"], claim["controls"]
+    return (
+        claim["verdict"] in (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED)
+        and all(isinstance(claim[name], str) for name in ("id", "statement", "prediction", "measure", "why"))
+        and (numbers == [None] * 4 or all(type(n) in (int, float) and math.isfinite(n) for n in numbers))
+        and isinstance(tests, dict)
+        and all(isinstance(held, bool) for held in tests.values())
+        and isinstance(controls, dict)
+        and all(isinstance(value, int | float | str) for value in controls.values())
+    )
+
+
 def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The claims in the stored outputs of these notebooks, each with its chapter, the last of an id winning.
 
@@ -307,19 +337,18 @@ def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
 
     Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record.
     """
+    if isinstance(paths, str | Path):
+        raise ValueError(f"paths must be a list of notebooks; got {str(paths)!r}")
     found: dict[str, dict[str, Any]] = {}
-    needed = set(Verdict.__dataclass_fields__)
     for path in map(Path, paths):
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             outputs = [output for cell in cells for output in cell.get("outputs", [])]
             claims = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
         for claim in claims:
-            missing = needed - set(claim) if isinstance(claim, dict) else needed
-            known = (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED)
-            if missing or not isinstance(claim["id"], str) or claim["verdict"] not in known:
+            if not _is_whole(claim):
                 raise ValueError(f"{path} holds a damaged record of a claim; run the chapter again")
             before = found.get(claim["id"])
             if before is None or before["chapter"] == path.stem or claim["verdict"] != NOT_TESTED:

@@ -54,10 +54,12 @@ def setup() -> Display:
 def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> Display:
     """A table to read; numbers are shown to three significant digits, bools as yes and no.
 
-    Raises: ValueError if a row is not as long as the header.
+    Raises: ValueError if rows are no rows, or a row is not as long as the header.
     """
     lines = []
-    for row in rows:
+    for row in rows if isinstance(rows, Iterable) else [rows]:
+        if not isinstance(row, Sequence | np.ndarray) or isinstance(row, str):
+            raise ValueError(f"rows must be lists, one for each line of the table; got {row!r}")
         if len(row) != len(header):
             raise ValueError(f"rows must have {len(header)} entries, like the header; got {len(row)}")
         lines.append([_shown(value) for value in row])
@@ -146,8 +148,11 @@ def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
     """A card for each claim: a figure of its chapter, its statement and verdict, linked to the chapter.
 
     figures: a claim's id -> the name (`mystnb.figure.name`) of a figure that its chapter has drawn.
-    Raises: ValueError if no chapter records the claim, or its chapter has no such figure.
+    Raises: ValueError if no chapter records the claim, or its chapter has no such figure or no alternative
+            text for it.
     """
+    if not isinstance(figures, Mapping):
+        raise ValueError(f"figures must be {{claim's id: figure's name}}; got {figures!r}")
     claims = {claim["id"]: claim for claim in read(folder)}
     cards, shown = [], []
     for name, figure_name in figures.items():
@@ -159,6 +164,8 @@ def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
         if drawn is None:
             raise ValueError(f"{path} must have drawn a figure named {figure_name!r}")
         png, alt = drawn
+        if not alt.strip():
+            raise ValueError(f"{path} must have an alternative text for the figure named {figure_name!r}")
         shown.append([claim["chapter"], figure_name])
         cards.append(
             f'<a href="{claim["chapter"]}.html" style="display:flex;flex-direction:column;gap:0.4em;'

@@ -14,6 +14,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,9 @@ def sweep(
             f"n_records must be at most the fewest n_steps, so that loss histories are equally long; "
             f"got {sorted(n - 1 for n in n_records)} records"
         )
+    if folder is not None and not isinstance(folder, str | Path):
+        raise ValueError(f"folder must be a path; got {folder!r}")
+    checks.true_or_false("progress", progress)
     store = None if folder is None else Path(folder)
     if store is not None:
         store.mkdir(parents=True, exist_ok=True)
@@ -299,16 +303,19 @@ def _write(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _save(store: Path, block: Block, result: dict[str, np.ndarray]) -> None:
-    content = save({name: np.ascontiguousarray(value) for name, value in result.items()})
-    note = {
+def _described(block: Block) -> dict[str, Any]:
+    return {
         "model_class": block.model_class.__qualname__,
         "model": block.model,
         "features": block.features,
         "train": block.train,
-        "seeds": block.seeds,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "seeds": list(block.seeds),
     }
+
+
+def _save(store: Path, block: Block, result: dict[str, np.ndarray]) -> None:
+    content = save({name: np.ascontiguousarray(value) for name, value in result.items()})
+    note = {**_described(block), "sha256": hashlib.sha256(content).hexdigest()}
     _write(store / f"{block.key}.safetensors", content)
     _write(store / f"{block.key}.json", json.dumps(note).encode())
 
@@ -318,12 +325,15 @@ def _load(store: Path, block: Block) -> dict[str, np.ndarray] | None:
     if not note.is_file():
         return None  # never finished: a file without its note was being written when the run ended
     try:
-        content = path.read_bytes()
-        if json.loads(note.read_bytes())["sha256"] != hashlib.sha256(content).hexdigest():
+        content, said = path.read_bytes(), dict(json.loads(note.read_bytes()))
+        if said.pop("sha256", None) != hashlib.sha256(content).hexdigest():
             raise ValueError("its checksum does not match")
+        if said != _described(block):
+            raise ValueError("its note is that of another block")
         return load(content)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
         warnings.warn(f"{path} is damaged ({error}); it is computed again", RuntimeWarning, stacklevel=5)
-        note.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        for file in (note, path):
+            with suppress(OSError):  # what is no file is answered when the block is stored
+                file.unlink()
         return None

@@ -49,6 +49,8 @@ def rate(layers: Layers) -> Interval:
     are alike, and Wilson's, which knows that none in fifty is not yet never.
     """
     values = checks.array("value", layers.value, ndim=1)
+    if (neither := values[~np.isin(values, (0, 1))]).size:
+        raise ValueError(f"value must be True or False for every layer; got {neither[0]}")
     wilson = evidence.share(int(values.sum()), len(values))
     streams = evidence.bootstrap(values, clusters=[layers.stream])
     return Interval(wilson.estimate, min(wilson.low, streams.low), max(wilson.high, streams.high))

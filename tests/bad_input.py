@@ -1,14 +1,14 @@
 """The one check of bad calls: a single named error that says what must be and what came instead."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+Message = str | re.Pattern[str]
 
-def refused(
-    call: Callable[[], object], message: str | re.Pattern[str], error: type[Exception] = ValueError
-) -> None:
+
+def refused(call: Callable[[], object], message: Message, error: type[Exception] = ValueError) -> None:
     """Assert that the call raises this error with this message: `argument must be ...; got value`.
 
     A text must stand in the message as it is, a pattern must match. The error must be this one itself, not
@@ -21,3 +21,14 @@ def refused(
     assert raised.__suppress_context__ or raised.__context__ is None, "a second error shows behind it"
     assert message.search(text) if isinstance(message, re.Pattern) else message in text, text
     assert re.search(r"\S must .*\S[;:] \S", text, re.DOTALL), text
+
+
+def table(rows: Sequence[tuple[Callable[[], object], Message]]) -> Callable[..., None]:
+    """A test of many bad calls, each with the message that names it."""
+
+    @pytest.mark.bad_input
+    @pytest.mark.parametrize(("call", "message"), rows, ids=range(len(rows)))
+    def test(call: Callable[[], object], message: Message) -> None:
+        refused(call, message)
+
+    return test

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bad_input import table
 
 from toylib.attacks import (
     analytic_attack,
@@ -148,3 +149,26 @@ def test_unknown_kind_of_training_is_named() -> None:
 def test_wrong_numbers_of_training_are_named(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train_adversarially(ReLUOutputModel(4, 2), SparseFeatures(4), 0.1, **wrong)
+
+
+MODEL, FEATURES = ReLUOutputModel(4, 2), SparseFeatures(4)
+test_other_bad_calls_are_named = table(
+    [
+        (
+            lambda: gradient_attack(MODEL, torch.zeros(1, 2, 4), ONE, 0.1, n_steps=0),
+            "n_steps must be a whole number",
+        ),
+        (
+            lambda: gradient_attack(MODEL, torch.zeros(1, 2, 3), ONE, 0.1),
+            "x must be a tensor (1 or 1, batch, 4); got (1, 2, 3)",
+        ),
+        (
+            lambda: analytic_attack(MODEL, torch.zeros(1, 2, 4), ONE, 0.1, directions=torch.zeros(1, 4, 3)),
+            "directions must be (1, n_attacks, 4); got (1, 4, 3)",
+        ),
+        (
+            lambda: train_adversarially(MODEL, SparseFeatures(3), 0.1),
+            "features must have the model's n_features = 4",
+        ),
+    ]
+)

@@ -2,6 +2,10 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import chapter
 import pytest
@@ -9,6 +13,7 @@ import yaml
 
 from toylib import chapters, evidence
 
+ROOT = Path(__file__).resolve().parent.parent
 TOC = """format: jb-book
 root: book/scoreboard
 parts:
@@ -41,7 +46,7 @@ def test_a_new_chapter_is_listed_last_in_its_part_and_carries_its_name(tree):
 
 
 @pytest.mark.slow
-def test_the_template_executes_as_it_is_and_records_its_claim(tree, monkeypatch):
+def test_the_template_executes_as_it_is_records_its_claim_and_builds(tree, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a chapter draws inline
     path = chapter.create("rare-birds", tree)
     chapters.execute(path)
@@ -53,6 +58,25 @@ def test_the_template_executes_as_it_is_and_records_its_claim(tree, monkeypatch)
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output["output_type"] in ("stream", "error")]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert [task["chapter"] for task in chapters.exercises(tree / "book")] == ["A chapter's title"]
+    compare = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "book", "--color=no"]
+    shutil.copy(ROOT / "book" / "conftest.py", tree / "book")
+    compared = subprocess.run(compare, cwd=tree, capture_output=True, text=True, timeout=300)
+    assert compared.returncode == 0, compared.stdout
+
+    # a site of this chapter and of the pages that it refers to, with warnings as errors
+    shutil.copytree(ROOT / "_ext", tree / "_ext")
+    shutil.copy(ROOT / "_config.yml", tree)
+    for name in ("references.bib", "references.md", "logo.svg", "favicon.svg", "preview.png"):
+        shutil.copy(ROOT / "book" / name, tree / "book")
+    (tree / "book" / "measurements.md").write_text("# Measurements\n")
+    pages = "".join(f"  - file: book/{name}\n" for name in ("measurements", "references"))
+    (tree / "_toc.yml").write_text(f"format: jb-book\nroot: book/rare-birds\nchapters:\n{pages}")
+    build = "from jupyter_book.cli.main import main; main()"
+    built = [sys.executable, "-c", build, "build", ".", "-n", "-W", "--keep-going", "--quiet"]
+    site = subprocess.run(built, cwd=tree, capture_output=True, text=True, timeout=300)
+    assert site.returncode == 0, site.stdout + site.stderr
+    assert "rare-birds: supported" in (tree / "_build" / "html" / "book" / "rare-birds.html").read_text()
 
 
 @pytest.mark.bad_input

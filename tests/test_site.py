@@ -361,7 +361,7 @@ def test_lab_trains_without_a_kernel(browser: Browser, server: str) -> None:
     lab.get_by_role("button", name="Step").click()
     one_step = drawn.inner_html()
     lab.get_by_role("button", name="Run", exact=True).click()
-    page.wait_for_timeout(1000)
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.total > 100")
     trained = drawn.inner_html()
     page.context.close()
     assert len({start, one_step, trained}) == 3
@@ -590,11 +590,9 @@ def test_moving_the_address_changes_every_mention_and_nothing_else(
         f"{repository}-2 https://github.com/Some-One/a.book https://github.com/Some-One/a.book.git"
     )
     for path, before in texts.items():
-        after = path.read_text(encoding="utf-8")
-        assert repository not in after, path
-        assert site not in after, path
-        back = after.replace("https://some-one.github.io/a.book/", site)
-        assert back.replace("https://github.com/Some-One/a.book", repository) == before, path
+        moved = before.replace(repository, "https://github.com/Some-One/a.book")
+        moved = moved.replace(site, "https://some-one.github.io/a.book/")
+        assert path.read_text(encoding="utf-8") == moved, path
 
 
 def test_a_repository_named_after_its_owners_site_is_served_at_the_root() -> None:

@@ -105,13 +105,16 @@ def test_paired_losses_are_disjoint_parts_with_the_mean_of_the_whole():
         ({"rounds": 5}, "rounds must be one or more of .* got 5"),
         ({"rounds": [(4, 10, 0.1), (4, 5, 0.1)], "snapshots": [7]}, "snapshots must be .* 5 or less; got 7"),
         ({"data_seed": "x"}, r"data_seed must be a whole number from 0 to 2\*\*32 - 1; got 'x'"),
+        ({"model_class": dict}, "model_class must be one of toylib.models; got <class 'dict'>"),
+        ({"init": 5}, "init must be a dict of the model's arguments; got 5"),
         ({"features": None}, "features must be SparseFeatures; got NoneType"),
         ({"first_seed": -1}, "first_seed must be a whole number, 0 or more; got -1"),
     ],
 )
 def test_bad_searches_are_refused_by_name(change, message):
-    arguments = {"features": FEATURES, "n_hidden": 2, "n_starts": 8, "rounds": [(4, 10, 0.1)]} | change
-    refused(lambda: search(ReLUHiddenModel, **arguments), re.compile(message))
+    good = {"model_class": ReLUHiddenModel, "features": FEATURES, "n_hidden": 2, "n_starts": 8}
+    arguments = {**good, "rounds": [(4, 10, 0.1)], **change}
+    refused(lambda: search(**arguments), re.compile(message))
 
 
 def test_features_of_several_rows_are_refused():
@@ -120,6 +123,11 @@ def test_features_of_several_rows_are_refused():
         search(ReLUHiddenModel, several, 2, 2, [(1, 10, 0.1)])
 
 
-def test_paired_losses_need_two_parts():
-    with pytest.raises(ValueError, match="n_parts must be a whole number, 2 or more; got 1"):
-        paired_losses(ReLUHiddenModel(5, 2, range(2)), FEATURES, n_parts=1)
+@pytest.mark.bad_input
+def test_paired_losses_need_two_parts_and_inputs_for_each():
+    model = ReLUHiddenModel(5, 2, range(2))
+    refused(
+        lambda: paired_losses(model, FEATURES, n_parts=1), "n_parts must be a whole number, 2 or more; got 1"
+    )
+    few = "n_samples must be a whole number, 4 or more; got 3"
+    refused(lambda: paired_losses(model, FEATURES, n_samples=3, n_parts=4), few)

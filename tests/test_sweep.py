@@ -60,6 +60,19 @@ def script(folder, body):
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a script runs with &
 
+        def wait_after(n):  # so that who stops this program then meets it at work
+            import time
+            from toylib import sweep as module
+            save, stored = module._save, []
+
+            def slow(*arguments):
+                save(*arguments)
+                stored.append(1)
+                if len(stored) >= n:
+                    time.sleep(60)
+
+            module._save = slow
+
         def longer():
             settings = [{{"feature_probability": p}} for p in (0.5, 0.3, 0.1)]
             return sweep(ReLUHiddenModel, dict(n_features=10, n_hidden=5), settings, range(4),
@@ -216,16 +229,34 @@ def test_a_model_class_of_ones_own_is_stored_under_its_flags_and_the_source_of_i
         lambda path: path.unlink(),
         lambda path: path.with_suffix(".json").write_text("{"),
         lambda path: path.with_suffix(".json").write_text("[]"),
+        lambda path: (path.unlink(), path.mkdir()),
     ],
-    ids=["cut short", "empty", "garbage", "lost", "half a note", "another note"],
+    ids=["cut short", "empty", "garbage", "lost", "half a note", "another note", "a folder"],
 )
 def test_a_damaged_block_is_named_and_computed_again(tmp_path, expected, damage):
     run(tmp_path)
     path = sorted(tmp_path.glob("*.safetensors"))[4]
     damage(path)
     with pytest.warns(RuntimeWarning, match=rf"{path.name} is damaged .* computed again"):
-        assert_same(run(tmp_path), expected)
+        if path.is_dir():
+            with pytest.raises(OSError, match="a block could not be stored"):
+                run(tmp_path)
+            path.rmdir()
+        else:
+            assert_same(run(tmp_path), expected)
     assert_same(run(tmp_path), expected)
+
+
+def test_blocks_whose_files_have_changed_places_are_not_believed(tmp_path, expected):
+    run(tmp_path)
+    first, second = sorted(tmp_path.glob("*.safetensors"))[:2]
+    for suffix in (".safetensors", ".json"):
+        one, other = first.with_suffix(suffix), second.with_suffix(suffix)
+        one.rename(tmp_path / "aside")
+        other.rename(one)
+        (tmp_path / "aside").rename(other)
+    with pytest.warns(RuntimeWarning, match="its note is that of another block"):
+        assert_same(run(tmp_path), expected)
 
 
 def test_one_flipped_bit_is_noticed(tmp_path, expected):
@@ -263,7 +294,7 @@ def test_a_full_disk_is_named_and_what_was_stored_is_kept(tmp_path, expected):
 
 
 def test_a_killed_run_resumes_with_the_same_bits(tmp_path, longer_expected):
-    process = start(tmp_path, "longer()")
+    process = start(tmp_path, "wait_after(3); longer()")
     wait_for_blocks(tmp_path, 3, process)
     process.kill()
     process.wait()
@@ -273,7 +304,7 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path, longer_expected):
 
 
 def test_ctrl_c_ends_at_once_with_the_finished_blocks_stored(tmp_path, longer_expected):
-    process = start(tmp_path, "with joblib.parallel_config('loky', n_jobs=2): longer()")
+    process = start(tmp_path, "wait_after(2)\nwith joblib.parallel_config('loky', n_jobs=2): longer()")
     wait_for_blocks(tmp_path, 2, process)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) != 0

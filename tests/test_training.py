@@ -552,6 +552,8 @@ BAD = [
         dict(features=SparseFeatures(5, [0.1, 0.2])),
         "features must be for 1 or for the model's n_instances = 3; got 2",
     ),
+    (dict(n_steps=10**400), "n_steps must be a whole number, 1 or more and 100000000 or less; got 1000"),
+    (dict(progress="no"), "progress must be True or False; got 'no'"),
     (dict(n_steps=0), "n_steps must be a whole number, 1 or more; got 0"),
     (dict(n_steps=2.5), "n_steps must be a whole number, 1 or more; got 2.5"),
     (dict(batch_size=-1), "batch_size must be a whole number, 1 or more; got -1"),
@@ -664,6 +666,19 @@ def test_bad_training_arguments_are_named_before_any_work(arguments, message):
 )
 def test_bad_evaluation_arguments_are_named(arguments, message):
     refused(lambda: evaluate(**{"model": MODEL, "features": SparseFeatures(5, 0.2), **arguments}), message)
+
+
+@pytest.mark.bad_input
+def test_other_bad_calls_of_the_module_are_named():
+    refused(
+        lambda: learning_rates(10, 0.1, 0, "linear"), "schedule must be one of cosine, constant; got 'linear'"
+    )
+    refused(
+        lambda: evaluate(MODEL, SparseFeatures(5), seed=[3, 4]),
+        "seed must be a whole number from 0 to 2**53 - 1",
+    )
+    x = torch.zeros(2, 4, 5)
+    refused(lambda: loss_and_gradients(MODEL, x, torch.ones(1, 5)), "x must be (3, batch, 5); got (2, 4, 5)")
 
 
 @pytest.mark.bad_input

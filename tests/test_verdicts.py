@@ -274,6 +274,7 @@ def test_the_best_are_chosen_within_every_stream_not_among_all():
         (([1.0, 2.0, 3.0], 2), "models_per_stream must divide the 3 models; got 2"),
         (([1.0, 2.0], 1), "models_per_stream must be a whole number, 2 or more; got 1"),
         (([1.0, np.nan], 2), "loss must be finite; got .*nan"),
+        ((3.0, 2), r"loss must be 1-D or 2-D or 3-D; got shape \(\)"),
     ],
 )
 def test_bad_streams_are_named(arguments, message):
@@ -295,5 +296,11 @@ def test_dealing_keeps_each_features_weights_and_moves_them_among_the_neurons():
 
 @pytest.mark.bad_input
 def test_only_a_tied_model_can_be_dealt():
-    with pytest.raises(ValueError, match="model must be tied: one W; got AbsoluteValueModel"):
-        dealt(AbsoluteValueModel(3, 6, [0]))
+    refused(lambda: dealt(AbsoluteValueModel(3, 6, [0])), "model must be tied: one W; got AbsoluteValueModel")
+    refused(lambda: dealt(ReLUHiddenModel(3, 2), times=0), "times must be a whole number, 1 or more; got 0")
+
+
+@pytest.mark.bad_input
+def test_a_rate_of_anything_but_yes_and_no_is_refused():
+    shares = Layers(np.array([0.5, 1.0, 0.4]), np.arange(3))
+    refused(lambda: rate(shares), "value must be True or False for every layer; got 0.5")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from numbers import Integral, Real
 
 import numpy as np
+
+MOST = 10**8  # seeds, steps, inputs of a batch: more would fill the memory before anything else
 
 
 def _shown(value: object) -> str:
@@ -14,7 +16,9 @@ def _shown(value: object) -> str:
 
 
 def whole_number(name: str, value: object, *, at_least: int = 1, at_most: int | None = None) -> int:
-    """Return `value` as an int, or raise ValueError if it is not a whole number in range."""
+    """Return `value` as an int, or raise ValueError if it is not a whole number in range (up to MOST)."""
+    if at_most is None and isinstance(value, Integral) and value > MOST:
+        at_most = MOST
     allowed = f"a whole number, {at_least} or more" + (
         f" and {at_most} or less" if at_most is not None else ""
     )
@@ -84,8 +88,10 @@ def seeds(name: str, value: object, *, bits: int = 32) -> np.ndarray:
     if isinstance(value, Integral) and not isinstance(value, bool):
         value = [value]
     allowed = f"whole numbers from 0 to 2**{bits} - 1"
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ValueError(f"{name} must be {allowed}; got {_shown(value)}")
+    if isinstance(value, Sized) and len(value) > MOST:
+        raise ValueError(f"{name} must be {MOST} at most; got {len(value)} of them")
     try:
         result = np.asarray(list(value))
     except ValueError:  # ragged

@@ -364,8 +364,8 @@ def phase_diagram(
 
     Shapes: density (n_density,) and importance (n_importance,), ascending or descending;
             values (n_importance, n_density).
-    Raises: ValueError if the shapes do not match, density or importance is not positive, there are more
-            than four labels, or a value is not the code of a label.
+    Raises: ValueError if the shapes do not match, density or importance is not positive or out of order,
+            there are more than four labels, or a value is not the code of a label.
     Source: Elhage et al. 2022, 'Superposition as a Phase Change'.
     """
     density, importance = _array("density", density, 1), _array("importance", importance, 1)
@@ -373,6 +373,9 @@ def phase_diagram(
     if values.shape != (len(importance), len(density)):
         raise ValueError(f"values must be {(len(importance), len(density))}; got shape {values.shape}")
     _positive(density=density, importance=importance)
+    for name, along in (("density", density), ("importance", importance)):
+        if not ((np.diff(along) > 0).all() or (np.diff(along) < 0).all()):
+            raise ValueError(f"{name} must rise or fall all along; got {along.tolist()}")
     if not 1 <= len(labels) <= len(PHASE_COLOURS):
         raise ValueError(f"labels must be 1 to {len(PHASE_COLOURS)} names; got {len(labels)}")
     if not np.isin(values, range(len(labels))).all():
@@ -388,7 +391,12 @@ def phase_diagram(
 
 
 def phase_legend(fig: Figure, labels: Sequence[str], n_cols: int) -> None:
-    """The colours of `phase_diagram` by name, below all axes of a figure."""
+    """The colours of `phase_diagram` by name, below all axes of a figure.
+
+    Raises: ValueError for more labels than colours.
+    """
+    if len(labels) > len(PHASE_COLOURS):
+        raise ValueError(f"labels must be {len(PHASE_COLOURS)} or fewer; got {len(labels)}")
     handles = [Patch(color=colour, label=name) for colour, name in zip(PHASE_COLOURS, labels, strict=False)]
     fig.legend(handles=handles, loc="outside lower center", ncols=n_cols, frameon=False, fontsize=SMALL)
 

@@ -53,6 +53,8 @@ def components(W: Float[Tensor, "n_hidden n_features"], *, edge: float = EDGE) -
     if not isinstance(W, Tensor) or W.ndim != 2:
         shape = tuple(W.shape) if isinstance(W, Tensor) else type(W).__name__
         raise ValueError(f"W must be one model's tensor (n_hidden, n_features); got {shape}")
+    if not torch.isfinite(W).all():
+        raise ValueError(f"W must be finite; got {W[~torch.isfinite(W)][0]}")
     edge = checks.number("edge", edge, at_least=0, at_most=0.999)
     norm = W.detach().norm(dim=0)
     nodes = torch.nonzero(norm > LEARNED).ravel()

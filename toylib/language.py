@@ -78,9 +78,13 @@ class LanguageModel:
         Shapes: tokens (batch, position) -> (batch, position, d_model).
         Raises: ValueError if a token is not in the vocabulary or n_layers is more than the model has.
         """
-        if tokens.numel() == 0 or tokens.min() < 0 or tokens.max() >= self.vocabulary_size:
+        if tokens.ndim != 2 or tokens.numel() == 0 or tokens.is_floating_point():
             raise ValueError(
-                f"tokens must be ids from 0 to {self.vocabulary_size - 1}, at least one; got "
+                f"tokens must be whole numbers (batch, position), at least one; got {tuple(tokens.shape)}"
+            )
+        if tokens.min() < 0 or tokens.max() >= self.vocabulary_size:
+            raise ValueError(
+                f"tokens must be ids from 0 to {self.vocabulary_size - 1}; got "
                 f"{tokens.flatten()[:8].tolist()}"
             )
         n_layers = self.n_layers if n_layers is None else n_layers
@@ -129,7 +133,11 @@ class LanguageModel:
     # --- experiments --------------------------------------------------------------------------------------
 
     def next_token(self, text: str, *, n: int = 5) -> list[tuple[str, float]]:
-        """The n likeliest next tokens after a text, with their probabilities."""
+        """The n likeliest next tokens after a text, with their probabilities.
+
+        Raises: ValueError for an n below 1 or above the vocabulary's size, or an empty text.
+        """
+        n = checks.whole_number("n", n, at_most=self.vocabulary_size)
         p = self.logits(torch.tensor([self.encode(text)]))[0, -1].softmax(0)
         return [(self.decode([int(i)]), float(p[i])) for i in p.topk(n).indices]
 
@@ -182,6 +190,8 @@ class LanguageModel:
         if len(set(layers)) < len(layers):
             raise ValueError(f"layers must not repeat; got {layers}")
         batch_size = checks.whole_number("batch_size", batch_size)
+        if isinstance(texts, str):
+            raise ValueError(f"texts must be a list of texts; got {texts!r}")
         tokens = [self.encode(text) for text in texts]
         if not tokens or not layers or not all(tokens):
             shown = list(texts)[:3]
@@ -227,7 +237,10 @@ def load(path: str | Path | None = None) -> LanguageModel:
         raise ValueError(f"path must be a GGUF file; got {str(path)!r}, where there is none")
     from gguf import GGUFReader, dequantize
 
-    reader = GGUFReader(file)
+    try:
+        reader = GGUFReader(file)
+    except (ValueError, IndexError, OSError) as error:
+        raise ValueError(f"path must be a GGUF file; got {str(file)!r} ({error})") from None
     weights = {
         t.name: torch.tensor(dequantize(t.data, t.tensor_type), dtype=torch.float32)
         for t in tqdm(reader.tensors, desc="weights", delay=5, leave=False)

@@ -32,6 +32,9 @@ def _three_dimensional(name: str, value: object) -> None:
         raise ValueError(
             f"{name} must be a tensor (n_instances, n_hidden, n_features), not empty; got {shape}"
         )
+    if not value.is_floating_point() or not torch.isfinite(value).all():
+        odd = "NaN" if value.isnan().any() else "an infinity" if value.isinf().any() else "finite numbers"
+        raise ValueError(f"{name} must be finite, of a floating type; got {value.dtype} with {odd}")
 
 
 # --- directions ------------------------------------------------------------------------------------------
@@ -142,9 +145,8 @@ def contributions(
 
 def _shares(C: Tensor) -> Tensor:
     _three_dimensional("C", C)
-    if (C < 0).any() or not torch.isfinite(C).all():
-        bad = C[~((C >= 0) & torch.isfinite(C))][0].item()
-        raise ValueError(f"C must be finite and 0 or more; got {bad}")
+    if (C < 0).any():
+        raise ValueError(f"C must be 0 or more; got {C[C < 0][0].item()}")
     total = C.sum(2, keepdim=True)
     return torch.where(total > 0, C / total, 0.0)  # no bound to divide by: shares do not depend on the scale
 
@@ -215,18 +217,20 @@ def neuron_kinds(
     return features_per_neuron(C, theta=theta, dead_below=dead_below).clamp(max=2)
 
 
-def _two_dimensional(kinds: object) -> None:
+def _check_kinds(kinds: object) -> None:
     if not isinstance(kinds, Tensor) or kinds.ndim != 2:
         shape = tuple(kinds.shape) if isinstance(kinds, Tensor) else type(kinds).__name__
         raise ValueError(f"kinds must be a tensor (n_instances, n_hidden); got {shape}")
+    if (unknown := kinds[(kinds < DEAD) | (kinds > POLYSEMANTIC)]).numel():
+        raise ValueError(f"kinds must be {DEAD}, {MONOSEMANTIC} or {POLYSEMANTIC}; got {unknown[0].item()}")
 
 
 def polysemantic_fraction(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[Tensor, " n_instances"]:
     """Polysemantic share of the neurons that are not dead; NaN for a model whose neurons are all dead.
 
-    Raises: ValueError if kinds is not 2-D.
+    Raises: ValueError if kinds is not 2-D, or holds another code.
     """
-    _two_dimensional(kinds)
+    _check_kinds(kinds)
     alive = (kinds != DEAD).sum(1)
     return (kinds == POLYSEMANTIC).sum(1).double() / alive
 
@@ -234,9 +238,9 @@ def polysemantic_fraction(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[T
 def holds_both_kinds(kinds: Int[Tensor, "n_instances n_hidden"]) -> Bool[Tensor, " n_instances"]:
     """Whether a layer holds at least one monosemantic and at least one polysemantic neuron.
 
-    Raises: ValueError if kinds is not 2-D.
+    Raises: ValueError if kinds is not 2-D, or holds another code.
     """
-    _two_dimensional(kinds)
+    _check_kinds(kinds)
     return (kinds == MONOSEMANTIC).any(1) & (kinds == POLYSEMANTIC).any(1)
 
 

@@ -64,7 +64,11 @@ class ToyModel(nn.Module):
             checks.number("init_scale", init_scale, above=0) * (2 / (self.n_features + self.n_hidden)) ** 0.5
         )
         n_matrices = 1 if self.tied else 2
-        drawn = torch.empty(self.n_instances, n_matrices, self.n_hidden, self.n_features)
+        shape = (self.n_instances, n_matrices, self.n_hidden, self.n_features)
+        try:
+            drawn = torch.empty(shape)
+        except (RuntimeError, TypeError):  # torch's words are of bytes
+            raise ValueError(f"n_features, n_hidden and seeds must fit into memory; got {shape}") from None
         for k, seed in enumerate(self.seeds):
             drawn[k].normal_(0, std, generator=torch.Generator().manual_seed(int(seed)))
         if self.tied:
@@ -73,6 +77,8 @@ class ToyModel(nn.Module):
             self.W1 = nn.Parameter(drawn[:, 0].clone())
             self.W2 = nn.Parameter(drawn[:, 1].mT.contiguous() * self.output_scale)
         b_start = torch.from_numpy(checks.array("b_init", b_init, ndim=(0, 1))).float().reshape(-1, 1)
+        if not torch.isfinite(b_start).all():
+            raise ValueError(f"b_init must be finite in single precision; got {b_init!r}")
         if len(b_start) not in (1, self.n_instances):
             raise ValueError(
                 f"b_init must be a number or one per instance ({self.n_instances}); got {len(b_start)}"
@@ -100,9 +106,10 @@ class ToyModel(nn.Module):
 
         Raises: ValueError for an x of another shape.
         """
-        if x.ndim != 3 or x.shape[0] not in (1, self.n_instances) or x.shape[2] != self.n_features:
+        shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        if len(shape) != 3 or shape[0] not in (1, self.n_instances) or shape[2] != self.n_features:
             raise ValueError(
-                f"x must be (1 or {self.n_instances}, batch, {self.n_features}); got {tuple(x.shape)}"
+                f"x must be a tensor (1 or {self.n_instances}, batch, {self.n_features}); got {shape}"
             )
         h = x @ self.W_in.mT
         return torch.relu(h) if self.hidden_relu else h

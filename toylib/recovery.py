@@ -72,11 +72,13 @@ def train_autoencoder(
     model.
 
     Units:  l1 in squared activation per unit of atom activity.
-    Raises: ValueError for an h that does not fit, or settings out of range.
+    Raises: ValueError for an h that does not fit or is not finite, or settings out of range.
     """
     if h.shape[0] != len(autoencoder.seeds) or h.shape[2] != autoencoder.W_dec.shape[1]:
         wanted = (len(autoencoder.seeds), "n_samples", autoencoder.W_dec.shape[1])
         raise ValueError(f"h must be {wanted}; got {tuple(h.shape)}")
+    if not torch.isfinite(h).all():
+        raise ValueError(f"h must be finite; got {h[~torch.isfinite(h)][0]}")
     l1 = checks.number("l1", l1, at_least=0)
     lr = checks.number("lr", lr, above=0)
     n_steps = checks.whole_number("n_steps", n_steps)

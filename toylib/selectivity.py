@@ -11,6 +11,8 @@ from scipy.stats import rankdata
 
 from . import checks
 
+MOST_LABELS = 2**16 - 1  # every number up to the largest label takes a column
+
 
 def _activations(activations: object) -> np.ndarray:
     return checks.array("activations", activations, ndim=2)
@@ -24,6 +26,8 @@ def _labels(labels: object, n_stimuli: int) -> np.ndarray:
             f"labels must be one whole number, 0 or more, per stimulus ({n_stimuli}); "
             f"got {result.dtype} of shape {result.shape}"
         )
+    if result.max() > MOST_LABELS:
+        raise ValueError(f"labels must be {MOST_LABELS} or less; got {result.max()}")
     return result.astype(np.int64)
 
 

@@ -6,7 +6,7 @@ starts can be told from the best one long before they are finished.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,10 @@ def search(
     """
     n_starts = checks.whole_number("n_starts", n_starts)
     first_seed = checks.whole_number("first_seed", first_seed, at_least=0)
+    if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
+        raise ValueError(f"model_class must be one of toylib.models; got {model_class!r}")
+    if init is not None and not isinstance(init, Mapping):
+        raise ValueError(f"init must be a dict of the model's arguments; got {init!r}")
     if not isinstance(features, SparseFeatures):
         raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
     if features.n_instances != 1:

@@ -145,7 +145,7 @@ def _null_losses(model: LevelledModel, draw: Draw, stream: Streams) -> list[floa
                 f"got {shapes} from one stream"
             )
     nulls = [float(level[0].var(0, correction=0).sum()) for level in targets]
-    if min(nulls) <= 0:
+    if not min(nulls) > 0:  # NaN is not either
         raise ValueError(f"draw must give targets that vary at every level; got variances {nulls}")
     return nulls
 
@@ -174,8 +174,11 @@ def train_levels(
 
     Raises: ValueError, before any work, naming the argument and what is allowed.
     """
+    if not isinstance(model, LevelledModel):
+        raise ValueError(f"model must be a LevelledModel; got {type(model).__name__}")
     n_steps = checks.whole_number("n_steps", n_steps)
     batch_size = checks.whole_number("batch_size", batch_size)
+    checks.true_or_false("progress", progress)
     warmup = checks.whole_number("warmup", warmup, at_least=0)
     rates = learning_rates(n_steps, checks.number("lr", lr, above=0), warmup, "cosine")
     leaks = checks.number("leak", leak, at_least=0, at_most=1) * np.maximum(

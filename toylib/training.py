@@ -142,7 +142,11 @@ def loss_and_gradients(
     times the mean of sum_j |h_j|.
 
     Shapes: importance (1 or n_instances, n_features); empty_weight a number or (n_instances, 1).
+    Raises: ValueError for an x that does not fit the model.
     """
+    if x.ndim != 3 or x.shape[::2] != (model.n_instances, model.n_features):
+        wanted = f"({model.n_instances}, batch, {model.n_features})"
+        raise ValueError(f"x must be {wanted}; got {tuple(x.shape)}")
     nothing = torch.zeros_like(model.b_final)  # the empty input
     if beyond_flags(model):
         with torch.enable_grad():
@@ -268,7 +272,11 @@ def _blocks(model: ToyModel, settings: Settings, workers: int) -> list[np.ndarra
 
 
 def learning_rates(n_steps: int, lr: float, warmup: int, schedule: str) -> np.ndarray:
-    """Learning rate (n_steps,) at every step: a linear warm-up times a cosine to 0, or times 1."""
+    """Learning rate (n_steps,) at every step: a linear warm-up times a cosine to 0, or times 1.
+
+    Raises: ValueError for a schedule other than "cosine" or "constant".
+    """
+    checks.choice("schedule", schedule, ["cosine", "constant"])
     step = np.arange(n_steps)
     rise = np.minimum(1, (step + 1) / max(1, warmup))
     return lr * rise * (0.5 * (1 + np.cos(np.pi * step / n_steps)) if schedule == "cosine" else 1.0)
@@ -326,6 +334,7 @@ def train(
         data_seed, n_records, snapshots, n_evaluation, patience,
     )  # fmt: skip
     engine = choose_engine(engine, model, features, settings)
+    checks.true_or_false("progress", progress)
     workers = joblib.cpu_count() if workers is None else checks.whole_number("workers", workers)
     bounds = settings.bounds
     if engine == "torch":

@@ -1,0 +1,75 @@
+"""The rules that CONTRIBUTING gives for code and chapters, as far as a program can see them."""
+
+import ast
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+MODULES = {path.stem: path for path in sorted((ROOT / "toylib").glob("*.py")) if path.stem != "__init__"}
+
+
+@cache
+def imported(name: str) -> frozenset[str]:
+    """The modules of toylib that a module imports when it is loaded, types apart."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module} if node.module else {alias.name for alias in node.names}
+    return frozenset(found & set(MODULES))
+
+
+def builds_on(name: str) -> set[str]:
+    """All that stands below a module."""
+    below = set(imported(name))
+    for other in imported(name):
+        below |= builds_on(other)
+    return below
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_builds_on_itself(name: str) -> None:
+    assert name not in builds_on(name)  # a circle would end in a RecursionError
+
+
+def test_models_know_nothing_of_training_and_measures_nothing_of_figures() -> None:
+    assert builds_on("models") == {"checks", "compiled", "features"}
+    assert not builds_on("measures") & {"training", "evidence"}
+    assert [name for name in MODULES if "figures" in builds_on(name)] == []
+
+
+def cells(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_cells_have_thirty_lines_of_code_at_most(chapter: Path) -> None:
+    code = ["".join(cell["source"]) for cell in cells(chapter) if cell["cell_type"] == "code"]
+    lengths = [sum(bool(line.strip()) for line in source.splitlines()) for source in code]
+    assert max(lengths) <= 30
+
+
+def drawn() -> list[tuple[str, dict[str, Any]]]:
+    """Every cell that has drawn a picture: its chapter, and what its metadata say of the figure."""
+    found = []
+    for chapter in CHAPTERS:
+        for cell in cells(chapter):
+            if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+                found.append((chapter.stem, cell["metadata"].get("mystnb", {})))
+    return found
+
+
+def test_every_figure_has_a_name_of_its_own_a_caption_and_an_alternative_text() -> None:
+    figures = drawn()
+    assert len(figures) > 30
+    for chapter, said in figures:
+        assert len(said.get("figure", {}).get("caption", "").split()) > 5, chapter
+        assert len(said.get("image", {}).get("alt", "").split()) > 10, (chapter, said["figure"]["name"])
+    names = Counter(said["figure"]["name"] for _, said in figures)
+    assert [name for name, times in names.items() if times > 1] == []

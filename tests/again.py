@@ -1,7 +1,7 @@
-"""The verdicts once more, under changed conditions: seeds, threads, precision, processor, packages, Colab.
+"""The verdicts once more: under other seeds, longer training, threads, precision, processors, packages, in Colab.
 
-    python tests/again.py NAME [--seeds K] [--threads N] [--workers N] [--float64] [--avx2] [--python PATH]
-                               [--colab]
+    python tests/again.py NAME [--seeds K] [--training K] [--threads N] [--workers N] [--float64] [--avx2]
+                               [--python PATH] [--colab]
     python tests/again.py --page book/data/again.json
 
 Copies the committed chapters to _build/again/NAME, executes them one after the other, and compares their
@@ -46,6 +46,7 @@ import functools, importlib.abc, importlib.machinery, os, sys
 
 SHIFT = int(os.environ.get("AGAIN_SEEDS", 0)) * 1_000_000_007  # torch reads the lower 32 bits of a seed
 FLOAT64 = os.environ.get("AGAIN_FLOAT64") == "1"
+TRAINING = int(os.environ.get("AGAIN_TRAINING", 1))
 
 
 def shift_numpy(module):
@@ -104,10 +105,30 @@ def double_evaluate(module):
     module.evaluate = in_double(module.evaluate)
 
 
+def longer(name):
+    """The change that makes this function of a module train TRAINING times as many steps."""
+    import inspect
+
+    def change(module):
+        plain = getattr(module, name)
+        usual = inspect.signature(plain).parameters["n_steps"].default
+
+        @functools.wraps(plain)
+        def run(*arguments, n_steps=usual, **options):
+            return plain(*arguments, n_steps=TRAINING * n_steps, **options)
+
+        setattr(module, name, run)
+
+    return change
+
+
 changes = {}
 if SHIFT:
     changes |= {"numpy.random": shift_numpy, "torch": shift_torch, "toylib.features": shift_features,
                 "sklearn.utils.validation": shift_sklearn}
+if TRAINING > 1:
+    changes |= {"toylib.training": longer("train"), "toylib.toys": longer("train_levels"),
+                "toylib.attacks": longer("train_adversarially"), "toylib.recovery": longer("train_autoencoder")}
 if FLOAT64:
     changes |= {"toylib.training": double_evaluate, "toylib.measures": double_all}
 
@@ -150,6 +171,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> Path:
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not keep a shared machine busy
         "AGAIN_SEEDS": str(options.seeds),
         "AGAIN_FLOAT64": str(int(options.float64)),
+        "AGAIN_TRAINING": str(options.training),
         "TQDM_DISABLE": "1",
     }
     if options.avx2:  # what torch's own loops, its two libraries, and the compiled loops may use
@@ -262,7 +284,7 @@ def execute(options: argparse.Namespace) -> None:
         ["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True
     ).stdout.strip()
     stored = folder / "result.json"
-    changed = ("seeds", "threads", "workers", "float64", "avx2", "colab")
+    changed = ("seeds", "training", "threads", "workers", "float64", "avx2", "colab")
     conditions = {name: getattr(options, name) for name in changed}
     result = json.loads(stored.read_text()) if stored.is_file() else {"chapters": {}}
     if result.get("conditions", conditions) != conditions:
@@ -312,6 +334,7 @@ def main() -> None:
     parser.add_argument("name", nargs="?", help="of this run: its folder below _build/again")
     parser.add_argument("chapters", nargs="*", help="only these, without .ipynb")
     parser.add_argument("--seeds", type=int, default=0, help="shift every random stream; 0: the book's own")
+    parser.add_argument("--training", type=int, default=1, help="this many times as many steps of it")
     parser.add_argument("--threads", type=int, default=1, help="of torch and the libraries below it")
     parser.add_argument("--workers", type=int, default=0, help="that train side by side; 0: one a core")
     parser.add_argument("--float64", action="store_true", help="evaluate and measure in double precision")

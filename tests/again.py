@@ -1,4 +1,4 @@
-"""The verdicts once more: under other seeds, longer training, threads, precision, processors, packages, in Colab.
+"""The verdicts once more: other seeds, longer training, threads, precision, processors, packages, Colab.
 
     python tests/again.py NAME [--seeds K] [--training K] [--threads N] [--workers N] [--float64] [--avx2]
                                [--python PATH] [--colab]
@@ -128,7 +128,8 @@ if SHIFT:
                 "sklearn.utils.validation": shift_sklearn}
 if TRAINING > 1:
     changes |= {"toylib.training": longer("train"), "toylib.toys": longer("train_levels"),
-                "toylib.attacks": longer("train_adversarially"), "toylib.recovery": longer("train_autoencoder")}
+                "toylib.attacks": longer("train_adversarially"),
+                "toylib.recovery": longer("train_autoencoder")}
 if FLOAT64:
     changes |= {"toylib.training": double_evaluate, "toylib.measures": double_all}
 

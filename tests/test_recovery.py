@@ -81,6 +81,18 @@ test_other_bad_calls_are_named = table(
 )
 
 
+def test_dense_antipodal_pairs_are_recovered():
+    # Adam's steps along the whole gradient leave the atoms of unit length askew (a cosine of 0.95 here)
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    truth = np.hstack([axes, -axes])
+    x = rng.random((4000, 8)) * (rng.random((4000, 8)) < 0.3)
+    h = torch.tensor(x @ truth.T, dtype=torch.float32)[None]
+    autoencoder = SparseAutoencoder(4, 8)
+    train_autoencoder(autoencoder, h / h.square().sum(2).mean().sqrt(), l1=0.2, n_steps=1000)
+    assert mean_max_matching(truth, autoencoder.atoms[0]) > 0.999
+
+
 def test_the_autoencoder_is_encoder_relu_decoder():
     autoencoder = SparseAutoencoder(1, 2)
     with torch.no_grad():

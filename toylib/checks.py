@@ -17,7 +17,7 @@ def _shown(value: object) -> str:
 
 def whole_number(name: str, value: object, *, at_least: int = 1, at_most: int | None = None) -> int:
     """Return `value` as an int, or raise ValueError if it is not a whole number in range (up to MOST)."""
-    if at_most is None and isinstance(value, Integral) and value > MOST:
+    if at_most is None and isinstance(value, Integral) and int(value) > MOST:
         at_most = MOST
     allowed = f"a whole number, {at_least} or more" + (
         f" and {at_most} or less" if at_most is not None else ""

@@ -94,10 +94,11 @@ def train_autoencoder(
         loss = error.mean(1)
         optimiser.zero_grad()
         loss.sum().backward()
-        # An atom cannot grow, so the part of its gradient along itself says nothing. Adam would turn it into a
-        # pull towards the corners of the cube (Bricken et al. 2023 take it out, too).
+        # An atom cannot grow, so the part of its gradient along itself says nothing. Adam would turn it into
+        # a pull towards the corners of the cube (Bricken et al. 2023 take it out, too).
         with torch.no_grad():
             atoms, slope = autoencoder.W_dec, autoencoder.W_dec.grad
+            assert slope is not None  # backward has just set it
             slope.sub_((slope * atoms).sum(1, keepdim=True) * atoms)
         optimiser.step()
         schedule.step()

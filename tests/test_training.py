@@ -446,7 +446,7 @@ def test_an_interruption_ends_every_block_at_its_next_record(engine, monkeypatch
             if len(records) == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "tqdm", Bar)
+    monkeypatch.setattr(training, "progress_bar", Bar)
     model = ReLUHiddenModel(10, 5, 64 * np.arange(8))  # a stream each: eight blocks, two at a time
     with pytest.raises(KeyboardInterrupt):
         train(model, SparseFeatures(10, 0.2), n_steps=2000, n_records=1000, engine=engine, workers=2)

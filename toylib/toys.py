@@ -10,7 +10,6 @@ like the third model's, but with a task other than the identity.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,10 +17,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from . import checks
 from .models import select
+from .progress import progress_bar
 from .training import learning_rates
 
 
@@ -193,8 +192,7 @@ def train_levels(
     rows = torch.from_numpy(stream_of)  # indexing by it copies number by number, many times slower
     random = Streams([int(s) * 1_000_003 + data_seed + 1 for s in numbers])
     optimiser = torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
-    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    for step in tqdm(range(n_steps), desc="train", unit="step", delay=5, disable=hidden, leave=False):
+    for step in progress_bar(range(n_steps), shown=progress, desc="train", unit="step"):
         inputs, targets = (
             [level.mT.contiguous().index_select(0, rows) for level in part]
             for part in draw(batch_size, random)

@@ -7,7 +7,6 @@ depends on its own seed and settings, not on its neighbours; the engines differ 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,11 +21,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from . import checks, kernel
 from .features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
 from .models import ToyModel, beyond_flags, check_match
+from .progress import progress_bar
 
 BLOCK_BYTES = 2**27  # working memory of one block of instances, about
 STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothing is measured on them
@@ -348,8 +347,7 @@ def train(
     taken = {s: {key: value.clone() for key, value in parameters.items()} for s in settings.snapshots}
     stopped = Event()
     started = time.perf_counter()
-    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    bar = tqdm(total=n_steps * len(blocks), desc="train", unit="step", delay=5, disable=hidden, leave=False)
+    bar = progress_bar(shown=progress, total=n_steps * len(blocks), desc="train", unit="step")
 
     def run_block(rows: np.ndarray) -> None:
         part = model.select(rows)

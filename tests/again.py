@@ -199,7 +199,11 @@ def versions(python: str) -> dict[str, str]:
         "own = {'python': platform.python_version()}\n"
         f"print(json.dumps(own | {{name: version(name) for name in {PACKAGES!r}}}))"
     )
-    return json.loads(subprocess.run([python, "-c", code], capture_output=True, check=True, text=True).stdout)
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1:]
+        raise SystemExit(f"error: --python must have the book's packages; {' '.join(why)}")
+    return json.loads(done.stdout)
 
 
 def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -> dict:

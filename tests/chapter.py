@@ -49,4 +49,4 @@ if __name__ == "__main__":
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(f"{made} is a small chapter that works; it is listed in _toc.yml under 'Beyond'.")
-    print("Next: make book builds it into the site. Then put your own claim in its place: make lab")
+    print("Next: put your own claim in its place (make lab), then make book builds it into the site.")

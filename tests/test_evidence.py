@@ -273,14 +273,17 @@ def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
     ]
 
 
-def test_a_claim_left_untested_elsewhere_does_not_displace_its_verdict(tmp_path):
-    chapter = notebook_with(tmp_path / "chapter.ipynb", CLAIM, judged())
-    front = notebook_with(tmp_path / "front.ipynb", CLAIM.not_tested("to be written"))
-    for order in ([chapter, front], [front, chapter]):
-        (found,) = records(order)
-        assert (found["chapter"], found["verdict"]) == ("chapter", "supported")
-    (again,) = records([notebook_with(chapter, judged(), CLAIM.not_tested("weights are gone"))])
-    assert again["verdict"] == "not tested"
+def test_a_chapter_that_ends_untested_is_so_even_if_it_was_judged_before(tmp_path):
+    untested = CLAIM.not_tested("weights are gone")
+    (found,) = records([notebook_with(tmp_path / "one.ipynb", judged(), untested)])
+    assert found["verdict"] == "not tested"
+
+
+def test_a_claim_cannot_take_the_place_of_another_chapters(tmp_path):
+    old = notebook_with(tmp_path / "old.ipynb", CLAIM, judged())
+    new = notebook_with(tmp_path / "new.ipynb", CLAIM)
+    with pytest.raises(ValueError, match=r"new\.ipynb must give its claim an unused id.*'claim-1', which old has"):
+        records([old, new])
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,15 @@ def drawn() -> list[tuple[str, dict[str, Any]]]:
 def test_every_figure_has_a_name_of_its_own_a_caption_and_an_alternative_text() -> None:
     figures = drawn()
     assert len(figures) > 30
+    names = Counter(said.get("figure", {}).get("name") for _, said in figures)
+    wrong = []
     for chapter, said in figures:
-        assert len(said.get("figure", {}).get("caption", "").split()) > 5, chapter
-        assert len(said.get("image", {}).get("alt", "").split()) > 10, (chapter, said["figure"]["name"])
-    names = Counter(said["figure"]["name"] for _, said in figures)
-    assert [name for name, times in names.items() if times > 1] == []
+        name, caption = (said.get("figure", {}).get(key, "") for key in ("name", "caption"))
+        where = f"book/{chapter}.ipynb, figure {name or 'without a name'}:"
+        if not name or names[name] > 1:
+            wrong.append(f"{where} its cell's metadata (mystnb.figure.name) must be a name of its own")
+        if len(caption.split()) < 6:
+            wrong.append(f"{where} its caption (mystnb.figure.caption) must have six words or more")
+        if len(said.get("image", {}).get("alt", "").split()) < 11:
+            wrong.append(f"{where} its alternative text (mystnb.image.alt) must have eleven words or more")
+    assert not wrong, "\n" + "\n".join(wrong)

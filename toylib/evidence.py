@@ -333,9 +333,8 @@ def _is_whole(claim: Any) -> bool:
 def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The claims in the stored outputs of these notebooks, each with its chapter, the last of an id winning.
 
-    A claim that another notebook leaves untested does not displace one that was tested.
-
-    Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record.
+    Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record, and for a
+            claim whose id another notebook's claim has already.
     """
     if isinstance(paths, str | Path):
         raise ValueError(f"paths must be a list of notebooks; got {str(paths)!r}")
@@ -350,7 +349,9 @@ def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
         for claim in claims:
             if not _is_whole(claim):
                 raise ValueError(f"{path} holds a damaged record of a claim; run the chapter again")
-            before = found.get(claim["id"])
-            if before is None or before["chapter"] == path.stem or claim["verdict"] != NOT_TESTED:
-                found[claim["id"]] = {"chapter": path.stem, **claim}
+            name = claim["id"]
+            owner = found.get(name, {"chapter": path.stem})["chapter"]
+            if owner != path.stem:
+                raise ValueError(f"{path} must give its claim an unused id; got {name!r}, which {owner} has")
+            found[name] = {"chapter": path.stem, **claim}
     return list(found.values())

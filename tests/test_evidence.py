@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -239,6 +240,8 @@ def test_a_verdict_shows_which_tests_held_and_which_failed():
     shown = judged(tests={"first": True, "second": False})._repr_mimebundle_()["text/html"]
     assert "first: <b>&#10003; holds</b>" in shown
     assert "second: <b>&#10007; fails</b>" in shown
+    heads = re.findall("<th>(.*?)</th>", shown)
+    assert heads == ["Claim", "Prediction", "Measured", "Models", "Test", "Test", "Control"]  # and no Why
 
 
 def test_an_interval_may_end_at_its_estimate():
@@ -248,6 +251,7 @@ def test_an_interval_may_end_at_its_estimate():
 def test_a_claim_shown_before_its_run_is_recorded_as_not_tested():
     bundle = CLAIM._repr_mimebundle_()
     assert bundle["text/plain"] == "claim-1: prediction stated"
+    assert "More than half; refuted" in bundle["text/html"]
     assert bundle[evidence.MIME]["verdict"] == "not tested"
     assert CLAIM.not_tested("no weights").why == "no weights"
     assert "no weights" in CLAIM.not_tested("no weights")._repr_mimebundle_()["text/html"]
@@ -301,6 +305,35 @@ def test_a_damaged_notebook_is_named(tmp_path, text):
     path = tmp_path / "damaged.ipynb"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"damaged\.ipynb"):
+        records([path])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", 5),
+        ("statement", None),
+        ("prediction", ["P"]),
+        ("measure", 0),
+        ("why", None),
+        ("verdict", "proven"),
+        ("estimate", "0.7"),
+        ("low", None),
+        ("high", math.inf),
+        ("n_models", True),
+        ("tests", ["above one half"]),
+        ("tests", {"above one half": 1}),
+        ("controls", [0.1]),
+        ("controls", {"random": None}),
+    ],
+)
+def test_a_record_with_one_field_of_another_kind_is_damaged(tmp_path, field, value):
+    path = notebook_with(tmp_path / "one.ipynb", judged())
+    assert len(records([path])) == 1
+    content = json.loads(path.read_text())
+    content["cells"][1]["outputs"][0]["data"][evidence.MIME][field] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"one\.ipynb holds a damaged record"):
         records([path])
 
 

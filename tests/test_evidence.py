@@ -254,7 +254,9 @@ def test_a_claim_shown_before_its_run_is_recorded_as_not_tested():
     assert "More than half; refuted" in bundle["text/html"]
     assert bundle[evidence.MIME]["verdict"] == "not tested"
     assert CLAIM.not_tested("no weights").why == "no weights"
-    assert "no weights" in CLAIM.not_tested("no weights")._repr_mimebundle_()["text/html"]
+    assert bundle[evidence.MIME]["why"] == "the chapter stops before its verdict"
+    shown = CLAIM.not_tested("no weights")._repr_mimebundle_()["text/html"]
+    assert "<th>Why</th><td>no weights</td>" in shown
 
 
 def notebook_with(path, *claims):
@@ -392,6 +394,8 @@ BAD = [
     (lambda: Claim("", "S", "P"), "id must be a text that is not empty; got ''"),
     (lambda: Claim("x", "S", " "), "prediction must be a text that is not empty"),
     (lambda: judged(estimate=NAN), "estimate must be a finite number; got nan"),
+    (lambda: judged(low=-math.inf), "low must be a finite number; got -inf"),
+    (lambda: judged(high=None), "high must be a finite number; got None"),
     (lambda: judged(low=0.75), "estimate must lie in [low, high] = [0.75, 0.8]; got 0.7"),
     (lambda: judged(n_models=0), "n_models must be a whole number, 1 or more; got 0"),
     (lambda: judged(tests={}), "tests must name at least one test"),

@@ -299,6 +299,117 @@ def test_represented_shows_a_signed_feature_whole_units_of_both_signs():
     assert not measures.represented(model, signed, above=0.76).any()
 
 
+TARGETS = {
+    "x": lambda x: x,
+    "-x": lambda x: -x,
+    "relu(x)": torch.relu,
+    "-relu(-x)": lambda x: -torch.relu(-x),
+    "|x|": torch.abs,
+    "3 x": lambda x: 3 * x,
+    "x + 1": lambda x: x + 1,
+    "leaky": lambda x: torch.where(x > 0, x, 0.1 * x),
+    "x^2 - x": lambda x: x.square() - x,
+    "rotated": lambda x: x @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]]).to(x),
+    "swapped": lambda x: x.flip(-1),
+}
+
+
+class Exact(LinearModel):
+    """Computes a share of its target's move, and is off by a constant that only a bias would predict."""
+
+    share = 1.0
+
+    def forward(self, x):
+        rest = self.target(torch.zeros_like(x))
+        return rest + self.share * (self.target(x) - rest) + self.b_final[:, None]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("name", TARGETS)
+def test_represented_is_the_share_of_the_targets_own_move_whatever_the_target(name, signed):
+    moves = signed or name not in ("-relu(-x)", "x^2 - x")  # these stay at 0 when x goes from 0 to 1
+    for dtype in (torch.float32, torch.float64):
+        model, features = Exact(2, 2, [0, 1]).to(dtype), SparseFeatures(2, 0.1, signed=signed)
+        model.target = TARGETS[name]
+        with torch.no_grad():
+            model.b_final.fill_(0.9)
+        for share in (0.3, 0.7, 1.0):
+            model.share = share
+            for above, seen in ((share - 0.01, True), (share + 0.01, False)):
+                assert (measures.represented(model, features, above=above) == (seen and moves)).all()
+
+
+def test_represented_finds_what_an_exact_relu_model_reads():
+    """A third model W = I with loss 0 on target relu(x) of signed features."""
+    model, features = ReLUHiddenModel(3, 3), SparseFeatures(3, 0.1, signed=True)
+    model.target = torch.relu
+    with torch.no_grad():
+        model.W.copy_(torch.eye(3)[None])
+    x = features.sample(64, 0)
+    assert torch.equal(model(x), model.target(x))
+    assert measures.represented(model, features).all()
+    torch.testing.assert_close(measures.contributions(model, features), torch.eye(3)[None])
+
+
+def test_a_feature_that_the_target_ignores_is_not_represented_whatever_the_bound():
+    model, features = LinearModel(2, 2), SparseFeatures(2, 0.1, signed=True)
+    with torch.no_grad():
+        model.W.copy_(torch.eye(2)[None])
+    model.target = lambda x: x * torch.tensor([1.0, 0.0])
+    assert measures.represented(model, features, above=-1).tolist() == [[True, False]]
+    assert measures.contributions(model, features).tolist() == [[[2.0, 0.0], [0.0, 0.0]]]
+
+
+def test_contributions_count_what_moves_the_output_with_the_target():
+    """One linear unit, W_in = 1 and W_out = w: the output at s e_i is s w, and the target's move is t(s)."""
+    for name, w, expected in [
+        ("x", 0.8, 1.6),  # both signs
+        ("-x", -0.8, 1.6),
+        ("-x", 0.8, 0.0),
+        ("3 x", 2.4, 1.6),  # 0.8 of the move of 3, at each sign
+        ("|x|", 0.8, 0.8),  # at -1 the unit lowers what should rise
+        ("relu(x)", 0.8, 0.8),
+        ("relu(x)", -0.8, 0.0),  # at -1, where it raises the output, the target stays
+    ]:
+        model = AbsoluteValueModel(1, 1)
+        model.hidden_relu, model.target = False, TARGETS[name]
+        with torch.no_grad():
+            model.W1.fill_(1.0)
+            model.W2.fill_(w)
+        C = measures.contributions(model, SparseFeatures(1, 0.1, signed=True))
+        assert C.item() == pytest.approx(expected), name
+
+
+def test_contributions_follow_a_target_that_mixes_features():
+    model = AbsoluteValueModel(2, 2)
+    model.target = TARGETS["swapped"]
+    with torch.no_grad():
+        model.W1.copy_(torch.eye(2)[None])
+        model.W2.copy_(one([[0.0, 0.9], [0.7, 0.0]]))  # neuron 0 reads feature 0 and writes output 1
+    C = measures.contributions(model, SparseFeatures(2, 0.1))
+    torch.testing.assert_close(C, one([[0.7, 0.0], [0.0, 0.9]]))
+
+
+@given(st.integers(0, 10_000), st.booleans())
+def test_measures_of_x_and_of_its_absolute_value_are_those_of_the_formulas_bit_for_bit(seed, absolute):
+    """What the chapters' stored counts rest on: for these targets the general rule is the plain one."""
+    model = (AbsoluteValueModel if absolute else ReLUHiddenModel)(7, 4, [seed, seed + 1])
+    with torch.no_grad():
+        model.b_final.normal_(0, 0.3, generator=torch.Generator().manual_seed(seed))
+    for signed in (False, True):
+        features = SparseFeatures(7, 0.1, signed=signed)
+        C, gain = torch.zeros_like(model.W_in), torch.zeros_like(model.b_final)
+        rest = model(torch.zeros(1, 1, 7))
+        for sign in (1.0, -1.0) if signed else (1.0,):
+            towards = abs(sign) if absolute else sign
+            C += ((sign * model.W_in).relu() * (towards * model.W_out.mT)).relu()
+            moved = (model(sign * torch.eye(7)[None]) - rest).diagonal(dim1=1, dim2=2)
+            gain += moved * towards / (1 + signed)
+        assert torch.equal(measures.contributions(model, features), C)
+        for above in gain.detach().flatten()[::3].tolist():  # the bound itself is not above
+            assert torch.equal(measures.represented(model, features, above=above), gain > above)
+
+
 def test_a_neuron_exactly_at_the_bound_is_dead():
     C = torch.tensor([[[0.25, 0.0]]])  # a number that float32 holds exactly
     assert not measures.features_of_neurons(C, dead_below=0.25).any()
@@ -340,6 +451,15 @@ def test_the_variance_in_the_reference_loss_is_that_of_the_data():
 # --- bad input -------------------------------------------------------------------------------------------
 
 FEATURES = SparseFeatures(3, 0.1)
+
+
+def aiming(target):
+    model = LinearModel(3, 2)
+    model.target = target
+    return model
+
+
+NOT_A_TARGET = "model must have a target that gives finite numbers in its input's shape; got "
 NEGATIVE, NAN = one([[-1.0, 1.0]]), one([[float("nan"), 1.0]])
 BAD = [
     (lambda: measures.feature_norm(torch.eye(2)), "W must be a tensor (n_instances, n_hidden, n_features)"),
@@ -367,6 +487,17 @@ BAD = [
         "features must have the model's n_features = 4",
     ),
     (lambda: measures.represented(LinearModel(3, 2), FEATURES, above=NAN), "above must be a finite number"),
+    (
+        lambda: measures.represented(aiming(lambda x: x.sum(-1)), FEATURES),
+        NOT_A_TARGET + "(1, 4) from (1, 4, 3), [1.0, 1.0, 1.0]",
+    ),
+    (lambda: measures.represented(aiming(lambda x: x > 0), FEATURES), NOT_A_TARGET + "Tensor"),
+    (lambda: measures.represented(aiming(lambda x: 1), FEATURES), NOT_A_TARGET + "int"),
+    (
+        lambda: measures.contributions(aiming(lambda x: 1 / x), FEATURES),
+        NOT_A_TARGET + "(1, 4, 3) from (1, 4, 3), [1.0, inf, inf]",
+    ),
+    (lambda: measures.contributions(aiming(torch.log), FEATURES), NOT_A_TARGET),
     (lambda: measures.random_rotation(0, 0), "n must be a whole number, 1 or more; got 0"),
     (lambda: measures.random_rotation(2, -1), "seed must be whole numbers from 0 to 2**32 - 1; got -1"),
     (lambda: measures.features_per_neuron(CASES, theta=1), "theta must be a finite number"),

@@ -107,6 +107,33 @@ def dimensions_per_feature(
 # --- neurons ---------------------------------------------------------------------------------------------
 
 
+def _target_moves(
+    model: ToyModel, features: SparseFeatures
+) -> list[tuple[float, Float[Tensor, "#n_instances n_features n_features"]]]:
+    """For each sign of the features, how the target moves when feature i goes from 0 to a whole unit.
+
+    Shapes: (sign, [..., i, k]), the move of output k; where features do not mix, i alone moves.
+    Raises: ValueError if the target is not finite numbers in its input's shape.
+    """
+    eye = torch.eye(model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)[None]
+    moves = []
+    for sign in (1.0, -1.0) if features.signed else (1.0,):
+        x = torch.cat([sign * eye, torch.zeros_like(eye[:, :1])], 1)
+        y = model.target(x)
+        shape = tuple(y.shape) if isinstance(y, Tensor) and y.is_floating_point() else None
+        if shape not in (tuple(x.shape), (model.n_instances, *x.shape[1:])) or not y.isfinite().all():
+            got = (
+                type(y).__name__
+                if shape is None
+                else f"{shape} from {tuple(x.shape)}, {y.flatten()[:3].tolist()}"
+            )
+            raise ValueError(
+                f"model must have a target that gives finite numbers in its input's shape; got {got}"
+            )
+        moves.append((sign, y[:, :-1] - y[:, -1:]))
+    return moves
+
+
 @torch.no_grad()
 def contributions(
     model: ToyModel,
@@ -118,12 +145,18 @@ def contributions(
 
         C_ji = max(0, W_out_ij h_j(e_i))     and, for signed features, the same for -e_i added
 
+    With another target y than x, W_out_ij stands for what the neuron adds along the target's own move
+    t = y(e_i) - y(0), as a share of it: sum_k W_out_kj t_k / |t|^2. Where the target stays, nothing can come
+    back, and that sign adds 0.
+
     A rotation looks at the same hidden layer along other axes than its neurons: the control that asks
     whether the neurons are special. What one rotation shows depends on which it is: give each model its own.
 
     Shapes: rotation (n_hidden, n_hidden), or one for each instance along a leading axis.
-    Units:  of the feature; the C_ji of a well represented feature sum to about 1 over j.
-    Raises: ValueError if model and features do not match, or rotation is of another shape.
+    Units:  of the target's move; a well represented feature's C_ji sum over j to about 1 for each sign at
+            which the target moves.
+    Raises: ValueError if model and features do not match, rotation is of another shape, or the target is not
+            finite numbers in the shape of its input.
     """
     check_match(model, features)
     square = (model.n_hidden, model.n_hidden)
@@ -132,11 +165,13 @@ def contributions(
             f"rotation must be {square}, or {model.n_instances} of them; got {tuple(rotation.shape)}"
         )
     total = torch.zeros_like(model.W_in)
-    for sign in (1.0, -1.0) if features.signed else (1.0,):
+    for sign, move in _target_moves(model, features):
         response = sign * model.W_in
         if model.hidden_relu:
             response = response.relu()
-        out = sign * model.W_out.mT if model.target(torch.tensor(-1.0)) < 0 else model.W_out.mT
+        size = move.square().sum(2, keepdim=True)
+        # the zeros of a diagonal move add nothing: for x and |x| this is W_out or its negative, bit for bit
+        out = model.W_out.mT @ torch.where(size > 0, move / size, 0.0).mT
         if rotation is not None:
             response, out = rotation @ response, rotation @ out
         total += (response * out).relu()
@@ -251,19 +286,27 @@ def represented(
     """Whether the model reads feature i at all: x'_i(e_i) - x'_i(0) > above.
 
     Without subtracting the output at the empty input, features that only the bias predicts would count.
-    For signed features, the mean over e_i and -e_i of the move towards the target.
+    With another target y than x, the output's move is measured along the target's own, as a share of it:
 
-    Raises: ValueError if model and features do not match, or above is not a finite number.
+        sum (x'(s e_i) - x'(0)) . (y(s e_i) - y(0)) / sum |y(s e_i) - y(0)|^2 > above
+
+    over the signs s that the features have, +1 and -1 for signed ones. So |x| must be read at both signs, and
+    ReLU(x), which ignores one, at the other; with a target that mixes features (R x), all that feature i moves
+    counts. A feature at which the target never moves cannot be read, and is not represented.
+
+    Raises: ValueError if model and features do not match, above is not a finite number, or the target is not
+            finite numbers in the shape of its input.
     """
     check_match(model, features)
     above = checks.number("above", above)
+    moves = _target_moves(model, features)
     eye = torch.eye(model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)[None]
     rest = model(torch.zeros_like(eye[:, :1]))
     gain = torch.zeros_like(model.b_final)
-    signs = (1.0, -1.0) if features.signed else (1.0,)
-    for sign in signs:
-        moved = (model(sign * eye) - rest).diagonal(dim1=1, dim2=2)
-        gain += moved * model.target(torch.tensor(sign)).sign() / len(signs)
+    size = torch.stack([move.square().sum(2) for _, move in moves]).sum(0)
+    for sign, move in moves:
+        moved = model(sign * eye) - rest
+        gain += (moved * move).sum(2) / size  # 0 / 0, NaN, where the target never moves: above nothing
     return gain > above
 
 
@@ -304,8 +347,9 @@ def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float
         sum over the others of I_i Var(x_i),   Var = p/3 - p^2/4
 
     With n_represented = 0 it is the null predictor's loss. The same holds for the target |x| of signed
-    features; where x itself is the target of those, Var is p/3, and this is not their loss. Without
-    superposition a model represents n_hidden features, or n_hidden / 2 absolute values (two neurons each).
+    features and for no other: where x itself is the target of those, Var is p/3, and a target of one's own
+    has a variance of its own. Without superposition a model represents n_hidden features, or n_hidden / 2
+    absolute values (two neurons each).
 
     Raises: ValueError if n_represented is not between 0 and n_features.
     """

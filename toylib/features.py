@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 
 from . import checks
-from .compiled import compiled
+from .compiled import compiled, helper
 
 INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 
@@ -35,7 +35,7 @@ class Units(NamedTuple):
     members: np.ndarray
 
 
-@compiled(inline="always")
+@helper(inline="always")
 def _mix(z):  # the output function of SplitMix64 (Steele, Lea & Flood 2014)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -50,18 +50,18 @@ def new_stream(seed, purpose):
     return state
 
 
-@compiled(inline="always")
+@helper(inline="always")
 def _unit_interval(bits):
     return np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@compiled(inline="always")
+@helper(inline="always")
 def _uniform(state):
     state[0] += _STEP
     return _unit_interval(_mix(state[0]))
 
 
-@compiled(inline="always")
+@helper(inline="always")
 def _value(u, signed):
     return np.float32(2.0 * u - 1.0) if signed else np.float32(u)
 

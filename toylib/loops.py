@@ -17,13 +17,14 @@ against negative indices. The number of turns is read from an array: a loop of k
 before it can become vector instructions. Together they are worth a factor of two to four.
 
 The inputs are drawn before the call: the machine code cached for this file depends on this file alone.
+What compiled code calls is a `helper` (compiled.py says why the bits depend on it).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, helper
 
 LANES = 32
 WIDTH = 256
@@ -33,12 +34,12 @@ _W1, _W2, _W3 = (np.uint64(k * WIDTH) for k in range(1, 4))
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 
 
-@compiled(inline="always")
+@helper(inline="always")
 def _leaky(z, leak):  # a ReLU for leak 0, the identity for leak 1; passes NaN on
     return leak * z if z <= _ZERO else z
 
 
-@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+@helper(error_model="numpy", fastmath={"contract"})
 def _adam(parameters, mean, square, gradient, scale, lr, beta1, beta2, eps, step):
     """One step of Adam on flat arrays; the gradient is `scale` times what is given, and is cleared."""
     first, second = np.float32(beta1), np.float32(beta2)
@@ -57,7 +58,7 @@ def _adam(parameters, mean, square, gradient, scale, lr, beta1, beta2, eps, step
 # --- models side by side -----------------------------------------------------------------------------------
 
 
-@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+@helper(error_model="numpy", fastmath={"contract"})
 def _batch(
     w_in,
     w_out,
@@ -240,7 +241,7 @@ def losses_side_by_side(parameters, importance, inputs, work, kind, total):
 # --- inputs side by side -----------------------------------------------------------------------------------
 
 
-@compiled(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@helper(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _batch_of_one(
     w_in, w_out, b, importance, count, index, value, absolute, leaks, cost, g_in, g_out, g_b, work
 ):

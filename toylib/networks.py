@@ -6,7 +6,7 @@ the whole tensors are dropped. Their measures are in selectivity.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -23,6 +23,15 @@ from .progress import progress_bar
 EFFICIENTNET = "efficientnet-lite0"
 INCEPTION_BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 INCEPTION_LAYERS = ("conv1", "conv2", "conv3", *(f"inception{block}" for block in INCEPTION_BLOCKS))
+
+
+MOST_NAMED = 8  # of the things that are wrong with a file
+
+
+def few(problems: Sequence[str], between: str = ", ") -> str:
+    """The first of many names or sentences, and whether there are more."""
+    shown = between.join(problems[:MOST_NAMED])
+    return shown + (" and more" if len(problems) > MOST_NAMED else "")
 
 
 class NotInstalled(ImportError):

@@ -7,20 +7,18 @@ picture, and tests/test_site.py holds them equal to the page's.
 """
 
 import io
-import shutil
 import sys
 from pathlib import Path
 
+import browser
 from bs4 import BeautifulSoup
 from PIL import Image, PngImagePlugin
-from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "_build" / "html" / "book" / "scoreboard.html"
 PICTURE = ROOT / "book" / "preview.png"
 SIZE, ZOOM = (1440, 756), 1200 / 1440  # 1200 by 630, what sites that show a link's picture ask for
 CARD = "article a:has(> img)"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def words(page: BeautifulSoup) -> str:
@@ -28,18 +26,11 @@ def words(page: BeautifulSoup) -> str:
     return "\n".join(" | ".join(card.stripped_strings) for card in page.select(CARD))
 
 
-def browser() -> str | None:
-    """Where Chromium is; None if nowhere."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
 def draw() -> None:
     """Photograph the cards below the page's header, in light colours."""
-    path = browser()
-    if path is None or not PAGE.is_file():
-        sys.exit("needs Chromium and the built site: make book")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    if not PAGE.is_file():
+        sys.exit("needs the built site: make book")
+    with browser.launched() as chromium:
         width, height = SIZE
         page = chromium.new_page(
             viewport={"width": width, "height": height}, device_scale_factor=ZOOM, color_scheme="light"
@@ -48,7 +39,6 @@ def draw() -> None:
         page.locator(CARD).first.evaluate("card => window.scrollBy(0, card.getBoundingClientRect().top - 70)")
         page.wait_for_timeout(500)
         picture = Image.open(io.BytesIO(page.screenshot()))
-        chromium.close()
     note = PngImagePlugin.PngInfo()
     note.add_itxt("Description", words(BeautifulSoup(PAGE.read_text(encoding="utf-8"), "html.parser")))
     picture.convert("RGB").save(PICTURE, pnginfo=note, optimize=True)

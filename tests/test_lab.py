@@ -8,20 +8,18 @@ module's steps and frames a second in Chromium. The network is blocked: a page i
 # ruff: noqa: E501
 # long lines are JavaScript
 
-import contextlib
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browser as browsers
 import numpy as np
-import preview
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from toylib import measures, verdicts
 from toylib.features import SparseFeatures
@@ -120,26 +118,6 @@ def test_cases_hold_open_and_shut_outputs_and_every_kind_of_neuron() -> None:
 
 
 # --- the browser -------------------------------------------------------------------------------------------
-
-OPTIONS = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    path = preview.browser()
-    if path is None:
-        pytest.fail("the lab's tests need Chromium; on Debian: apt-get install chromium", pytrace=False)
-    root = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS + root)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 def document(*labs: Lab, theme: str = "light", before: str = "") -> str:
@@ -857,8 +835,8 @@ async ({lab}) => {
 
 
 def bench() -> None:
-    with chromium() as browser:
-        page = browser.new_page()
+    with browsers.launched() as chromium:
+        page = chromium.new_page()
         for state in (
             dict(task="output", n=5, m=2, decay=0.9),
             dict(task="output", n=20, m=3, decay=0.9),

@@ -7,7 +7,6 @@ looks at one property of what was seen. `make test` builds the site first.
 import functools
 import http.server
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
@@ -177,29 +176,6 @@ def server() -> Iterator[str]:
     httpd.shutdown()
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = preview.browser()
-    if path is None:
-        pytest.fail(
-            "the site tests need Chromium; on Debian: apt-get install chromium (.ci/run does)", pytrace=False
-        )
-    # Chromium's own traffic is switched off, so that all there is comes from the page. Root has no sandbox.
-    options = [
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-    ]
-    if os.name == "posix" and os.geteuid() == 0:
-        options.append("--no-sandbox")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=options)
-        yield chromium
-        chromium.close()
-
-
 def watched(browser: Browser, home: str, **options: Any) -> tuple[Page, list[str], list[str], list[str]]:
     """A page that reaches `home` only, with the lists of its requests, its failed ones and its complaints."""
     context = browser.new_context(service_workers="block", **options)
@@ -238,7 +214,7 @@ def external(requests: list[str], home: str) -> list[str]:
     return [url for url in requests if not url.startswith((home, "data:", "blob:"))]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def visit(browser: Browser, server: str) -> Any:
     """Open a page, once in the whole session, and say what was seen."""
 

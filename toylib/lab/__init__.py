@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import html
+import inspect
 import io
 import json
 import re
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,8 @@ class Lab(anywidget.AnyWidget):
     """
 
     _esm = SOURCE
+    # ipywidgets 7 displays a widget by this method, and IPython asks for no other form where there is one
+    _ipython_display_ = None
     state = traitlets.Dict().tag(sync=True)
 
     def __init__(self, preset: str = "pentagon", **state: Any) -> None:
@@ -98,7 +102,8 @@ class Lab(anywidget.AnyWidget):
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle: Any = super()._repr_mimebundle_(**kwargs)
+        # a lab that was closed has no view, and may still be shown as a page shows it
+        bundle: Any = super()._repr_mimebundle_(**kwargs) if self.comm is not None else {}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "text/plain": repr(self), "text/html": self.html()}, metadata
 
@@ -107,39 +112,74 @@ def retrain(draw: Callable[..., Any], *, alt: str, **controls: Any) -> Any:
     """Controls that call `draw(**values)` again where a kernel runs; everywhere else, the picture it drew.
 
     draw returns a matplotlib figure. controls are ipywidgets by the name of draw's argument; alt says what
-    the first picture shows.
+    the first picture shows. A slider calls when it is let go: its continuous_update is set to False. Where
+    draw fails later, its error stands in the picture's place until the next values that draw can use.
 
-    Raises: ValueError for an alt text of fewer than three words or no controls.
+    Raises: ValueError for an alt text of fewer than three words, no controls, controls that are no widgets
+            with a value or not named after draw's arguments, and a draw that returns something else; what
+            draw itself raises at the first values.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from ..notebook import Display
 
-    if len(alt.split()) < 3:
+    if not isinstance(alt, str) or len(alt.split()) < 3:
         raise ValueError(f"alt must say in words what the picture shows; got {alt!r}")
     if not controls:
         raise ValueError("controls must be one or more ipywidgets; got none")
+    for name, control in controls.items():
+        if not isinstance(control, ipywidgets.Widget) or not control.has_trait("value"):
+            raise ValueError(f"{name} must be one of the ipywidgets with a value; got {control!r}")
+    try:
+        inspect.signature(draw).bind(**controls)
+    except (TypeError, ValueError) as error:  # not callable, or not with these arguments
+        raise ValueError(
+            f"draw must be a function of {', '.join(controls)}; got {draw!r} ({error})"
+        ) from None
 
-    def picture() -> bytes:
-        figure = draw(**{name: control.value for name, control in controls.items()})
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=160)
-        plt.close(figure)  # else the notebook would show it a second time
-        return file.getvalue()
+    def picture(words: str, values: dict[str, Any]) -> str:
+        before = plt.get_fignums()
+        try:
+            figure = draw(**values)
+            if not isinstance(figure, Figure):
+                raise ValueError(f"draw must return a matplotlib figure; got {figure!r}")
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=160)
+            plt.close(figure)
+        finally:  # what is left open, the notebook would show a second time
+            for number in set(plt.get_fignums()) - set(before):
+                plt.close(number)
+        return (
+            f'<img alt="{html.escape(words)}" style="max-width:100%;height:auto" '
+            f'src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+        )
 
-    shown = ipywidgets.Image(value=picture(), format="png", layout=ipywidgets.Layout(max_width="100%"))
+    def values() -> dict[str, Any]:
+        return {name: control.value for name, control in controls.items()}
+
+    shown = ipywidgets.HTML(picture(alt, values()))
 
     def redraw(change: object) -> None:
-        shown.value = picture()
+        now = values()
+        try:
+            shown.value = picture(f"{alt}; now for {', '.join(f'{k} {v}' for k, v in now.items())}", now)
+        except BaseException as error:
+            steps = "".join(traceback.format_exception(error))
+            what = "".join(traceback.format_exception_only(error))
+            shown.value = (
+                f'<div role="alert"><p>No picture for these values.</p><pre>{html.escape(what)}</pre>'
+                f"<details><summary>where</summary><pre>{html.escape(steps)}</pre></details></div>"
+            )
+            if not isinstance(error, Exception):  # the reader's Ctrl-C stops more than the picture
+                raise
 
     for control in controls.values():
+        if control.has_trait("continuous_update"):
+            control.continuous_update = False
         control.observe(redraw, names="value")
     box = ipywidgets.VBox([*controls.values(), shown])
-    image = base64.b64encode(shown.value).decode()
-    twin = (
-        f'{TWIN_STYLE}<div class="toylib-live"><img alt="{html.escape(alt)}" '
-        f'style="max-width:100%;height:auto" src="data:image/png;base64,{image}"></div>'
-    )
+    twin = f'{TWIN_STYLE}<div class="toylib-live">{shown.value}</div>'
     view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
     text = f"a figure with controls: {', '.join(controls)}"
     display = Display(text, **{"text/html": twin, WIDGET: view})

@@ -8,7 +8,6 @@ in whatever order. Finished blocks are stored as they come; the next call contin
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import uuid
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import joblib
@@ -28,6 +28,7 @@ from safetensors.numpy import load, save
 
 from . import checks, training
 from .features import SparseFeatures
+from .identity import class_identity
 from .models import ToyModel, check_match
 from .progress import progress_bar
 
@@ -37,20 +38,25 @@ _SOURCES = ("compiled.py", "features.py", "models.py", "loops.py", "kernel.py", 
 
 @dataclass(frozen=True)
 class Block:
-    """One setting with some of its seeds: all that its result depends on."""
+    """One setting with some of its seeds: all that its result depends on.
+
+    `identity` is what `identity.class_identity` said of the class before anything was trained.
+    """
 
     model_class: type[ToyModel]
     model: dict[str, Any]
     features: dict[str, Any]
     train: dict[str, Any]
     seeds: tuple[int, ...]
+    identity: str = ""
 
     @property
     def key(self) -> str:
         """Name of the block's file: a digest of its description and of the code that trains it."""
         text = json.dumps(
             [
-                _source_of(self.model_class),
+                self.model_class.__qualname__,
+                self.identity,
                 self.model,
                 self.features,
                 self.train,
@@ -93,39 +99,21 @@ def _source_digest() -> str:
     return hashlib.sha256(text + torch.__version__.encode() + np.__version__.encode()).hexdigest()
 
 
+_PROCESS = uuid.uuid4().hex
 _DIGEST = _source_digest()  # now: this is the code that will train, whatever its files say later
 
 
-def _source_of(model_class: type[ToyModel]) -> list[str]:
-    """The name of a model's class and, as far as toylib does not define it, its flags and methods."""
-    source = [model_class.__qualname__]
-    for kind in model_class.__mro__[: model_class.__mro__.index(ToyModel)]:
-        if kind.__module__ == ToyModel.__module__:
-            continue
-        for name, value in sorted(vars(kind).items()):
-            function = getattr(value, "fget", value)
-            if not inspect.isfunction(function):
-                source.append("" if name.startswith("__") else f"{name} = {value!r}")
-                continue
-            try:
-                source.append(inspect.getsource(function))
-            except OSError:
-                raise ValueError(
-                    f"model_class must be defined in a file or a cell, so that what it gives can be stored "
-                    f"under its source; got {kind.__qualname__}, whose {name} cannot be read"
-                ) from None
-    return source
-
-
 def _plain(name: str, value: Any) -> Any:
-    """Arrays as lists, so that a setting can be written down as JSON."""
+    """Arrays as lists, so that a setting can be written down as JSON; what JSON would change is refused."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain(name, item) for key, item in value.items()}
+        if other := [key for key in value if type(key) is not str]:
+            raise ValueError(f"{name} must have text as the keys of its dicts; got {other[0]!r}")
+        return {key: _plain(name, item) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
         return [_plain(name, item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or type(value) in (bool, int, float, str):
         return value
     raise ValueError(f"{name} must be numbers, text, lists and dicts; got {type(value).__name__}")
 
@@ -133,7 +121,10 @@ def _plain(name: str, value: Any) -> Any:
 def _arguments(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a dict of arguments; got {value!r}")
-    return _plain(name, value)
+    try:
+        return _plain(name, value)
+    except RecursionError:
+        raise ValueError(f"{name} must be finite lists and dicts; got one that holds itself") from None
 
 
 def _known(name: str, given: Iterable[str], allowed: Iterable[str]) -> None:
@@ -144,7 +135,12 @@ def _known(name: str, given: Iterable[str], allowed: Iterable[str]) -> None:
 
 
 def _check(
-    model_class: type[ToyModel], model: dict[str, Any], features: dict[str, Any], train: dict[str, Any]
+    model_class: type[ToyModel],
+    model: dict[str, Any],
+    features: dict[str, Any],
+    train: dict[str, Any],
+    *,
+    stored: bool,
 ) -> int:
     """Make what a setting describes, so that a wrong one is named before any training; its records."""
     _known("settings", features, {f.name for f in fields(SparseFeatures) if f.init} - {"n_features"})
@@ -157,7 +153,48 @@ def _check(
     check_match(one, inputs)
     settings = training.Settings(**{name: value for name, value in train.items() if name != "engine"})
     training.choose_engine(train.get("engine", "auto"), one, inputs, settings)
+    if stored:
+        _check_own_draws(model_class, model)
     return len(settings.bounds)
+
+
+@torch.no_grad()
+def _check_own_draws(model_class: type[ToyModel], model: dict[str, Any]) -> None:
+    """Raise ValueError if a model draws from a generator that all share: it is another one each time."""
+    before = _shared_generators()
+    one = model_class(**model, seeds=0)
+    x = torch.zeros(1, 1, one.n_features)
+    one(x)
+    one.target(x)
+    if drawn := sorted(name for name, state in _shared_generators().items() if state != before[name]):
+        raise ValueError(
+            "model_class must draw from generators of its own, made from its seeds, so that what it gives "
+            f"can be stored in a folder; got {model_class.__qualname__}, which draws from {drawn[0]}'s"
+        )
+
+
+def _shared_generators() -> dict[str, Any]:
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": repr(np.random.get_state(legacy=False)),  # noqa: NPY002
+    }
+
+
+def _store(folder: str | Path | None) -> Path | None:
+    """The folder, made if need be, after a file was written there: a full day of training may follow."""
+    if folder is None:
+        return None
+    if not isinstance(folder, str | Path) or not str(folder):
+        raise ValueError(f"folder must be a path; got {folder!r}")
+    try:
+        store = Path(folder).expanduser()
+        store.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=store, prefix="0" * 64, suffix=".tmp") as file:  # as long as a draft's
+            file.write(b"tried")
+    except (OSError, ValueError, RuntimeError) as error:  # not there, a zero byte, no home for "~"
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"folder must be a folder that can be written; got {folder!r} ({why})") from None
+    return store
 
 
 def sweep(
@@ -182,9 +219,13 @@ def sweep(
 
     With a folder, each finished block is stored there at once, as safetensors with a JSON beside it, and is
     not trained again. A damaged file is named in a warning, deleted and recomputed. A killed worker's
-    blocks are run again. After an interruption, the same call continues.
+    blocks are run again. After an interruption, the same call continues. What is stored is found again by
+    the arguments, the code of toylib, and all that the code of model_class refers to
+    (`identity.class_identity`), as they are when this is called. "~" in a folder is the home folder.
 
-    Raises: ValueError for bad settings, before any training; OSError if a block cannot be stored.
+    Raises: ValueError for bad settings, a folder that cannot be written, or with a folder a class that
+            cannot be told from another, before any training; for workers that hold other code than this
+            process; OSError if a block cannot be stored.
     """
     if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
         raise ValueError(f"model_class must be one of toylib.models; got {model_class!r}")
@@ -193,6 +234,12 @@ def sweep(
     plain = [_arguments("a setting", setting) for setting in settings]
     if not plain:
         raise ValueError(f"settings must be a list of at least one dict; got {settings!r}")
+    try:
+        identity = class_identity(model_class)
+    except ValueError:
+        if folder is not None:
+            raise
+        identity = ""
     chosen = checks.seeds("seeds", seeds)
     block_size = checks.whole_number("block_size", block_size)
     blocks, n_records = [], set()
@@ -201,22 +248,17 @@ def sweep(
         arguments = {**_arguments("model", model), **own["model"]}
         features = {name: value for name, value in setting.items() if name not in ("model", "train")}
         schedule = {**_arguments("train", train), **own["train"]}
-        n_records.add(_check(model_class, arguments, features, schedule))
+        n_records.add(_check(model_class, arguments, features, schedule, stored=folder is not None))
         for low in range(0, len(chosen), block_size):
             part = tuple(chosen[low : low + block_size].tolist())
-            blocks.append(Block(model_class, arguments, features, schedule, part))
+            blocks.append(Block(model_class, arguments, features, schedule, part, identity))
     if len(n_records) > 1:
         raise ValueError(
             f"n_records must be at most the fewest n_steps, so that loss histories are equally long; "
             f"got {sorted(n - 1 for n in n_records)} records"
         )
-    if folder is not None and not isinstance(folder, str | Path):
-        raise ValueError(f"folder must be a path; got {folder!r}")
     checks.true_or_false("progress", progress)
-    store = None if folder is None else Path(folder)
-    if store is not None:
-        store.mkdir(parents=True, exist_ok=True)
-    results = _run(blocks, store, n_jobs, progress)
+    results = _run(blocks, _store(folder), n_jobs, progress)
     return _collect(plain, chosen, blocks, results)
 
 
@@ -234,7 +276,7 @@ def _run(
             missing = [k for k in range(len(blocks)) if k not in results]
             if not missing:
                 break
-            jobs = (joblib.delayed(_numbered)(k, blocks[k]) for k in missing)
+            jobs = (joblib.delayed(_numbered)(k, blocks[k], _PROCESS, _DIGEST) for k in missing)
             arriving = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")(
                 jobs
             )
@@ -253,7 +295,17 @@ def _run(
     return [results[k] for k in range(len(blocks))]
 
 
-def _numbered(k: int, block: Block) -> tuple[int, dict[str, np.ndarray]]:
+def _numbered(k: int, block: Block, caller: str, digest: str) -> tuple[int, dict[str, np.ndarray]]:
+    """Run a block, if need be in another process, whose modules may be older or newer than the caller's."""
+    if caller != _PROCESS:
+        same = not block.identity or class_identity(block.model_class) == block.identity
+        if digest != _DIGEST or not same:
+            raise ValueError(
+                "model_class must be the same, and toylib too, in worker processes; got other code for "
+                f"{block.model_class.__qualname__} in one of them: start the workers again (joblib's own: "
+                "joblib.externals.loky.get_reusable_executor().shutdown()), or use n_jobs=1 for changes "
+                "that are in no file"
+            )
     return k, block.run()
 
 
@@ -326,7 +378,7 @@ def _load(store: Path, block: Block) -> dict[str, np.ndarray] | None:
         content, said = path.read_bytes(), dict(json.loads(note.read_bytes()))
         if said.pop("sha256", None) != hashlib.sha256(content).hexdigest():
             raise ValueError("its checksum does not match")
-        if said != _described(block):
+        if json.dumps(said, sort_keys=True) != json.dumps(_described(block), sort_keys=True):  # NaN too
             raise ValueError("its note is that of another block")
         return load(content)
     except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:

@@ -1,0 +1,367 @@
+"""What a class is: a digest of all that its code refers to, for results that are stored under it.
+
+Libraries that we tried give no such digest: joblib.hash and pickle name a function and do not follow what
+it reads; cloudpickle and dask's tokenize do, but hold file names and line numbers, give other bytes for a
+set under another PYTHONHASHSEED, and take the user's own modules by name.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copyreg
+import dis
+import functools
+import hashlib
+import io
+import json
+import platform
+import random
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field
+from importlib.metadata import distribution, packages_distributions
+from importlib.util import find_spec
+from itertools import takewhile
+from pathlib import Path
+from types import (
+    CodeType,
+    EllipsisType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    NoneType,
+    NotImplementedType,
+)
+from typing import Any
+
+import numpy as np
+import torch
+from numba.core.dispatcher import Dispatcher
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# of the standard library, what gives the same for the same arguments: it reads neither clocks nor files
+PURE = _words(
+    "abc array base64 bisect builtins cmath collections contextlib copy copyreg dataclasses decimal enum "
+    "fractions functools hashlib heapq itertools json math numbers operator re statistics string struct "
+    "textwrap types typing unicodedata warnings zlib"
+)
+UNSEEN = _words("breakpoint compile eval exec globals hash id input open __import__")  # of the built-ins
+READERS = _words("from_file fromfile genfromtxt load loadtxt memmap open_memmap")  # of numpy and torch
+SHAPE_CHECKS = _words("jaxtyping beartype")  # they wrap functions and change no number
+# of a class, what says where it stands, what Python made on the way, and its place in sets
+ASIDE = _words(
+    "__module__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ "
+    "__annotations_cache__ __firstlineno__ __static_attributes__ __slotnames__ __orig_bases__ "
+    "__parameters__ __hash__ _abc_impl"
+)
+PLAIN = (NoneType, EllipsisType, NotImplementedType, bool, int, float, complex, str, bytes)
+CHANGING = (
+    io.IOBase, Iterator, random.Random, torch.Generator,
+    np.random.Generator, np.random.BitGenerator, np.random.RandomState,
+)  # fmt: skip
+HOLDERS: list[tuple[type, Iterable[str]]] = [  # and what they hold
+    (property, ("fget", "fset", "fdel")),
+    (staticmethod, ("__func__",)),
+    (classmethod, ("__func__",)),
+    (MethodType, ("__func__", "__self__")),
+    (functools.cached_property, ("func",)),
+    (type(functools.cache(len)), ("__wrapped__",)),
+    (Dispatcher, ("py_func", "targetoptions")),  # compiled by numba
+    (Field, set(Field.__slots__) - {"type"}),  # of a dataclass, besides its annotation
+]
+NAMES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+CELLS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+MADE_AT_RUN_TIME = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of a class that is not part of a compiled library
+MISSING = object()
+TOYLIB = __name__.partition(".")[0]
+STANDARD = Path(json.__file__).parent.parent.resolve()
+
+
+def class_identity(model_class: type) -> str:
+    """A digest (64 hexadecimal digits) of a class: two that compute different things have different ones.
+
+    It is the same in every process with the same Python and packages, for a class in a file, a notebook's
+    cell or `exec`: code counts as compiled (docstrings and the names of variables with it; comments, lines
+    and files do not), by what it is at the time of the call. Followed are globals, closures, default
+    arguments, attributes, base classes, decorators, and the same of every function, class and instance
+    found there; of the user's own modules the attributes that are read; arrays and tensors by type, shape
+    and bytes; dicts in their order, sets in none. Installed packages count by version, toylib by its code.
+
+    It cannot see: what is read from an object by a path that the code makes up and that leads beyond the
+    values above, changes made inside installed packages, their settings, and files that they read.
+
+    Raises: ValueError naming the class and the value, if one has no lasting name: generators of random
+            numbers, iterators, open files, locks, modules passed about as values, code that reads clocks,
+            files, the environment or `globals()`, or that sets a global or a variable of its closure.
+    """
+    if not isinstance(model_class, type):
+        raise ValueError(f"model_class must be a class; got {model_class!r}")
+    try:
+        return _digest(json.dumps(_Walk(model_class.__qualname__).of(model_class, "")).encode())
+    except RecursionError:
+        raise _refusal(model_class.__qualname__, "", "refers to what is nested too deeply") from None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _refusal(name: str, where: str, why: str) -> ValueError:
+    return ValueError(
+        "model_class must be made of what is the same in every process (numbers, text, arrays, functions, "
+        "classes, their instances, and installed packages), so that what it gives can be stored in a "
+        f"folder; got {name}, whose {where.lstrip('.') or 'code'} {why}"
+    )
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    """Name and version of an installed package, or None for the user's own modules and for toylib."""
+    module = sys.modules.get(package)
+    spec = module.__spec__ if module else find_spec(package)
+    places = list((spec and spec.submodule_search_locations) or [])
+    if spec and spec.has_location and spec.origin and not places:
+        places = [spec.origin]
+    folder = Path(places[0]).parent.resolve() if places else None
+    if package in sys.stdlib_module_names and (folder is None or folder.is_relative_to(STANDARD)):
+        return f"Python {platform.python_version()}"
+    if folder is None or package == TOYLIB:
+        return None
+    for name in packages_distributions().get(package, ()):
+        found = distribution(name)
+        beside = Path(str(found.locate_file(""))).resolve() == folder  # not so where it is edited in place
+        if beside and (found.read_text("METADATA") or folder.name.endswith("-packages")):
+            return f"{name} {found.version}"
+    return None
+
+
+def _installed(module: object) -> str | None:
+    return _version(module.partition(".")[0]) if isinstance(module, str) and module else None
+
+
+def _home(function: FunctionType) -> str:
+    """The module that a function's code stands in, whatever it says of itself."""
+    return str(function.__globals__.get("__name__", ""))
+
+
+def _unchecked(value: Any) -> Any:
+    """A function without the wrappers that check the shapes of its arguments."""
+    while isinstance(value, FunctionType) and _home(value).partition(".")[0] in SHAPE_CHECKS:
+        if "__wrapped__" not in vars(value):
+            break
+        value = vars(value)["__wrapped__"]
+    return value
+
+
+def _references(code: CodeType) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """What code, and the code inside it, does by name: (how, name, attributes read from it at once)."""
+    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+    local = {step.argval for step in steps if step.opname == "STORE_NAME"} | {"__name__"}
+    for k, step in enumerate(steps):
+        if step.opname in NAMES + CELLS and not (step.opname == "LOAD_NAME" and step.argval in local):
+            read = takewhile(lambda after: after.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[k + 1 :])
+            how = "cell" if step.opname in CELLS else "global"
+            yield how, step.argval, tuple(after.argval for after in read)
+        elif step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+            yield "set global", step.argval, ()
+        elif step.opname in ("STORE_DEREF", "DELETE_DEREF"):
+            yield "set cell", step.argval, ()
+        elif step.opname == "IMPORT_NAME":  # after the number of dots, and the names to take from it
+            yield "import", "." * steps[k - 2].argval + step.argval, ()
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _references(inner)
+
+
+class _Walk:
+    """One walk over all that a class refers to, as nested lists that can be written down as JSON.
+
+    Functions and classes are numbered as they are met, and only named when met again. Other values are
+    written down each time, so that a copy counts as the original does, besides one that holds itself.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.met: dict[int, tuple[int, Any]] = {}
+        self.inside: list[int] = []
+        self.ours = False  # whether the code in hand is toylib's, which may read what it likes
+
+    def refusal(self, where: str, why: str) -> ValueError:
+        return _refusal(self.name, where, why)
+
+    def of(self, value: Any, where: str) -> Any:
+        value = _unchecked(value)
+        if type(value) in PLAIN:
+            return [type(value).__name__, hex(value) if type(value) is int else repr(value)]
+        if value is MISSING:
+            return ["missing"]
+        if found := self.named(value, where):
+            return found
+        if isinstance(value, FunctionType | type):
+            if id(value) in self.met:
+                return ["met", self.met[id(value)][0]]
+            self.met[id(value)] = len(self.met), value
+            return self.function(value, where) if isinstance(value, FunctionType) else self.kind(value, where)
+        if id(value) in self.inside:
+            return ["inside", len(self.inside) - self.inside.index(id(value))]
+        self.inside.append(id(value))
+        described = self.thing(value, where)
+        self.inside.pop()
+        return described
+
+    def each(self, values: Iterable[Any], where: str) -> list[Any]:
+        return [self.of(value, f"{where}[{k}]") for k, value in enumerate(values)]
+
+    def attributes(self, values: Mapping[str, Any], where: str) -> list[Any]:
+        return [[name, self.of(values[name], f"{where}.{name}")] for name in sorted(values)]
+
+    def package(self, module: str, where: str) -> str | None:
+        """Name and version of the package that a module belongs to, or None if it is the user's own."""
+        version, top = _installed(module), module.partition(".")[0].lstrip("_")
+        if version and version.startswith("Python ") and top not in PURE and not self.ours:
+            raise self.refusal(where, f"uses the module {top}, which may give something else each time")
+        return version
+
+    def named(self, value: Any, where: str) -> list[str] | None:
+        """Where an installed function or class is found by its name, or None."""
+        if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
+            return ["named", "torch", str(value)]
+        owner = _home(value) if isinstance(value, FunctionType) else type(value).__module__
+        if not isinstance(value, type):
+            bound_to = getattr(value, "__self__", None) if _installed(owner) else value
+            if not isinstance(bound_to, ModuleType | type | None):
+                return None  # whatever name it goes by
+        name, module = getattr(value, "__name__", None), getattr(value, "__module__", None)
+        if isinstance(value, np.ufunc) and not module:  # scipy's do not say where they are from
+            homes = (m for m in sorted(sys.modules) if getattr(sys.modules[m], str(name), None) is value)
+            module = next(filter(_installed, homes), None)
+        if not isinstance(name, str) or not isinstance(module, str) or not _installed(module):
+            return None
+        for path in (getattr(value, "__qualname__", name), name):
+            found: Any = sys.modules.get(module)
+            for part in path.split("."):
+                found = getattr(found, part, MISSING)
+            if found is value:
+                version = str(self.package(module, where))
+                if not self.ours and name in (UNSEEN if version.startswith("Python ") else READERS):
+                    raise self.refusal(where, f"is {name}, which reaches what cannot be followed")
+                return ["named", version, module, path]
+        if isinstance(value, type) and not value.__flags__ & MADE_AT_RUN_TIME:
+            return ["named", str(_installed(module)), module, value.__qualname__]
+        return None
+
+    def kind(self, kind: type, where: str) -> list[Any]:
+        bases = [self.of(base, f"{where}.{base.__name__}") for base in kind.__bases__]
+        own = {name: value for name, value in vars(kind).items() if name not in ASIDE}
+        return ["class", kind.__qualname__, self.of(type(kind), where), bases, self.attributes(own, where)]
+
+    def code(self, code: CodeType, where: str) -> list[Any]:
+        return [
+            "code", code.co_code.hex(), code.co_exceptiontable.hex(), code.co_flags, code.co_argcount,
+            code.co_posonlyargcount, code.co_kwonlyargcount, code.co_names, code.co_varnames,
+            code.co_freevars, code.co_cellvars, self.each(code.co_consts, f"{where}.<constants>"),
+        ]  # fmt: skip
+
+    def function(self, function: FunctionType, where: str) -> list[Any]:
+        code, cells = function.__code__, dict[str, Any]()
+        outer, self.ours = self.ours, _home(function).partition(".")[0] == TOYLIB
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                cells[name] = cell.cell_contents
+            except ValueError:  # empty
+                cells[name] = MISSING
+        if version := _installed(_home(function)):
+            body, read = [version, _home(function), code.co_qualname], cells
+        else:
+            body, read = self.code(code, where), self.read(function, cells, where)
+        described = [
+            "function", body,
+            self.each(function.__defaults__ or (), f"{where}.<default>"),
+            self.attributes(function.__kwdefaults__ or {}, where),
+            self.attributes(vars(function), where),
+            self.attributes(read, where),
+        ]  # fmt: skip
+        self.ours = outer
+        return described
+
+    def read(self, function: FunctionType, cells: dict[str, Any], where: str) -> dict[str, Any]:
+        """The values that the function's code reads by name; of modules, those of their attributes."""
+        found = {name: value for name, value in cells.items() if not isinstance(value, ModuleType)}
+        known = {**function.__builtins__, **function.__globals__}  # type: ignore[attr-defined]
+        for how, name, chain in _references(function.__code__):
+            if how == "set global" or (how == "set cell" and name in cells):
+                raise self.refusal(f"{where}.{name}", "is set by the code, so that it changes as it runs")
+            if how == "import" and (name.startswith(".") or not self.package(name, f"{where}.{name}")):
+                raise self.refusal(f"{where}.{name}", "is imported inside a function: import it at the top")
+            if how == "global" or (how == "cell" and name in cells):
+                value, path = (known if how == "global" else cells).get(name, MISSING), name
+                for attribute in chain:
+                    if not isinstance(value, ModuleType):
+                        break
+                    self.package(value.__name__, f"{where}.{path}")
+                    value, path = getattr(value, attribute, MISSING), f"{path}.{attribute}"
+                found[path] = value
+        return found
+
+    def thing(self, value: Any, where: str) -> list[Any]:
+        """A value that is neither plain, nor a function or class."""
+        kind = type(value)
+        if kind is CodeType:
+            return self.code(value, where)
+        if kind is tuple or kind is list:
+            return [kind.__name__, self.each(value, where)]
+        if kind is dict or kind is MappingProxyType:
+            keys = [[self.of(key, where), self.of(item, f"{where}[{key!r}]")] for key, item in value.items()]
+            return ["dict", keys]
+        if isinstance(value, ModuleType):
+            if (version := self.package(value.__name__, where)) and value is not builtins:
+                return ["module", version, value.__name__]
+            raise self.refusal(where, "is a module that is passed about: read its attributes by name")
+        if isinstance(value.__self__ if kind is MethodType else value, CHANGING):
+            raise self.refusal(where, f"is a {kind.__name__}, which changes as it is used")
+        return [self.of(kind, where), self.parts(value, where)]
+
+    def parts(self, value: Any, where: str) -> list[Any]:
+        """What makes a value what it is, beside its class."""
+        for holder, names in HOLDERS:
+            if isinstance(value, holder):
+                return self.attributes({name: getattr(value, name) for name in names}, where)
+        own = self.attributes(getattr(value, "__dict__", {}), where)
+        if isinstance(value, set | frozenset):  # each by itself, for there is no order to number them in
+            return [own, sorted(json.dumps(_Walk(self.name).of(item, where)) for item in value)]
+        if isinstance(value, np.ndarray | np.generic):
+            array = np.asarray(value)
+            content = self.of(array.tolist(), where) if array.dtype.hasobject else _digest(array.tobytes())
+            return [own, repr(array.dtype), array.shape, content]
+        if isinstance(value, torch.Tensor):
+            try:
+                flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+                content = _digest(flat.view(torch.uint8).numpy().tobytes())
+            except (RuntimeError, TypeError, NotImplementedError):
+                raise self.refusal(where, "is a tensor whose values cannot be read") from None
+            return [own, str(value.dtype), value.shape, value.device.type, value.requires_grad, content]
+        return self.each(self.remade(value, where), where)
+
+    def remade(self, value: Any, where: str) -> list[Any]:
+        """The parts that pickle would make the value from again."""
+        kind = type(value)
+        try:
+            registered = copyreg.dispatch_table.get(kind)
+            parts = registered(value) if registered else value.__reduce_ex__(4)
+            if isinstance(parts, str):  # a name, where it was not found
+                raise TypeError
+            found = [list(part) if isinstance(part, Iterator) else part for part in parts]
+            ways = ("__reduce__", "__reduce_ex__", "__getstate__")
+            changed = any(getattr(kind, way) is not getattr(object, way) for way in ways)
+            if changed and not _installed(kind.__module__):  # its own way may leave out what it computes with
+                found.append(object.__getstate__(value))
+        except RecursionError:
+            raise
+        except Exception:  # whatever the class's own way raises
+            raise self.refusal(where, f"is a {kind.__name__}, which has no lasting value") from None
+        return found

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import checks
 from .features import SparseFeatures
-from .models import ToyModel, check_match
+from .models import ToyModel, beyond_flags, check_match
 
 DEAD, MONOSEMANTIC, POLYSEMANTIC = 0, 1, 2
 KINDS = ("dead", "monosemantic", "polysemantic")
@@ -113,23 +113,15 @@ def _target_moves(
     """For each sign of the features, how the target moves when feature i goes from 0 to a whole unit.
 
     Shapes: (sign, [..., i, k]), the move of output k; where features do not mix, i alone moves.
-    Raises: ValueError if the target is not finite numbers in its input's shape.
+    Raises: ValueError if the target is not finite there.
     """
     eye = torch.eye(model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)[None]
     moves = []
     for sign in (1.0, -1.0) if features.signed else (1.0,):
         x = torch.cat([sign * eye, torch.zeros_like(eye[:, :1])], 1)
         y = model.target(x)
-        shape = tuple(y.shape) if isinstance(y, Tensor) and y.is_floating_point() else None
-        if shape not in (tuple(x.shape), (model.n_instances, *x.shape[1:])) or not y.isfinite().all():
-            got = (
-                type(y).__name__
-                if shape is None
-                else f"{shape} from {tuple(x.shape)}, {y.flatten()[:3].tolist()}"
-            )
-            raise ValueError(
-                f"model must have a target that gives finite numbers in its input's shape; got {got}"
-            )
+        if not y.isfinite().all():
+            raise ValueError(f"target must be finite at 0 and at {sign:g}; got {y.flatten()[:3].tolist()}")
         moves.append((sign, y[:, :-1] - y[:, -1:]))
     return moves
 
@@ -155,10 +147,14 @@ def contributions(
     Shapes: rotation (n_hidden, n_hidden), or one for each instance along a leading axis.
     Units:  of the target's move; a well represented feature's C_ji sum over j to about 1 for each sign at
             which the target moves.
-    Raises: ValueError if model and features do not match, rotation is of another shape, or the target is not
-            finite numbers in the shape of its input.
+    Raises: ValueError if model and features do not match, the model has methods, parameters or hooks of its
+            own, of which its weights say nothing, rotation is of another shape, or the target is not finite.
     """
     check_match(model, features)
+    if own := beyond_flags(model):
+        raise ValueError(
+            f"model must be what its flags say, for its weights to show what neurons do; got its own {own}"
+        )
     square = (model.n_hidden, model.n_hidden)
     if rotation is not None and rotation.shape not in (square, (model.n_instances, *square)):
         raise ValueError(
@@ -170,10 +166,11 @@ def contributions(
         if model.hidden_relu:
             response = response.relu()
         size = move.square().sum(2, keepdim=True)
-        # the zeros of a diagonal move add nothing: for x and |x| this is W_out or its negative, bit for bit
-        out = model.W_out.mT @ torch.where(size > 0, move / size, 0.0).mT
-        if rotation is not None:
-            response, out = rotation @ response, rotation @ out
+        with torch.autocast(move.device.type, enabled=False):  # it would round the products
+            # the zeros of a diagonal move add nothing: for x and |x| this is W_out or -W_out, bit for bit
+            out = model.W_out.mT @ torch.where(size > 0, move / size, 0.0).mT
+            if rotation is not None:
+                response, out = rotation @ response, rotation @ out
         total += (response * out).relu()
     return total
 
@@ -291,11 +288,11 @@ def represented(
         sum (x'(s e_i) - x'(0)) . (y(s e_i) - y(0)) / sum |y(s e_i) - y(0)|^2 > above
 
     over the signs s that the features have, +1 and -1 for signed ones. So |x| must be read at both signs, and
-    ReLU(x), which ignores one, at the other; with a target that mixes features (R x), all that feature i moves
+    ReLU(x), which ignores one, at the other; where a target mixes features (R x), all that feature i moves
     counts. A feature at which the target never moves cannot be read, and is not represented.
 
     Raises: ValueError if model and features do not match, above is not a finite number, or the target is not
-            finite numbers in the shape of its input.
+            finite.
     """
     check_match(model, features)
     above = checks.number("above", above)
@@ -371,8 +368,8 @@ def random_rotation(n: int, seed: Any) -> Float[Tensor, "*n_seeds n n"]:
     n = checks.whole_number("n", n)
     drawn = []
     for number in checks.seeds("seed", seed):
-        generator = torch.Generator().manual_seed(int(number))
-        q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
+        generator = torch.Generator("cpu").manual_seed(int(number))
+        q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, device="cpu", generator=generator))
         q = q * r.diagonal().sign()
         if torch.linalg.det(q) < 0:  # a rotation, not a reflection
             q[:, 0] = -q[:, 0]

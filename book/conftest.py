@@ -7,13 +7,19 @@ numbers that must hold are in the text form, rounded to what every machine agree
 """
 
 import os
+import time
+from collections.abc import Iterator
+from queue import Empty
+from typing import Any
 
 import pytest
 from nbval.kernel import RunningKernel
-from nbval.plugin import IPyNbCell, IPyNbFile
+from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
 # as when the chapters were stored: whether a progress bar appears depends on the machine's speed
 os.environ["TQDM_DISABLE"] = "1"
+# IPython would put the packages of an environment that is active in the shell before this one's
+os.environ.pop("VIRTUAL_ENV", None)
 
 COMPARED = frozenset({"data", "text/plain", "stdout", "stderr", "ename", "evalue"})
 
@@ -40,9 +46,52 @@ def execute_as_the_book_was(self: RunningKernel, cell_input: str, allow_stdin: b
 RunningKernel.execute_cell_input = execute_as_the_book_was
 
 
+class KernelDied(Exception):
+    """The process that runs a chapter's cells has ended."""
+
+
+nbval_waits = RunningKernel.get_message
+
+
+def wait_while_it_lives(self: RunningKernel, stream: str, timeout: float | None = None) -> Any:
+    # nbval's own waits to the end of the cell's time for a message that no one is left to send
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = 1.0 if end is None else min(1.0, end - time.monotonic())
+        alive = self.is_alive()  # before the last look, for what a dying kernel has sent
+        try:
+            return nbval_waits(self, stream, timeout=max(left, 0.0))
+        except Empty:
+            if not alive:
+                raise KernelDied from None
+            if left <= 0:
+                raise
+
+
+RunningKernel.get_message = wait_while_it_lives
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    if not isinstance(item, IPyNbCell):
+        return (yield)
+    when = "before it ran this cell"
+    try:
+        if not item.parent.timed_out and not item.parent.kernel.is_alive():
+            raise KernelDied
+        when = "while it ran this cell"
+        return (yield)
+    except KernelDied:
+        item.parent.kernel_died_in = item.name
+        raise NbCellError(item.cell_num, f"the kernel died {when}", item.cell.source) from None
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    # nbval compares nothing for a cell that was never run: a chapter saved without outputs would pass.
     if not isinstance(item, IPyNbCell) or item.options["skip"]:
         return
+    died = getattr(item.parent, "kernel_died_in", None)
+    if died:
+        pytest.skip(f"the kernel died at {died} of this chapter")
+    # nbval compares nothing for a cell that was never run: a chapter saved without outputs would pass.
     if item.cell.source.strip() and item.cell.execution_count is None:
         pytest.fail("this cell was saved without having been run: make book", pytrace=False)

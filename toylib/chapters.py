@@ -135,6 +135,11 @@ def _digest(text: str | bytes) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
 
+def _text(path: Path) -> bytes:
+    """A file of text as git has it, whose copy may have Windows line endings."""
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
 def _module_digests(names: Iterable[str]) -> dict[str, str]:
     digests = {}
     for name in sorted(names):
@@ -142,7 +147,7 @@ def _module_digests(names: Iterable[str]) -> dict[str, str]:
         files = [*path.glob("*.mjs"), path / "__init__.py"] if path.is_dir() else [path.with_suffix(".py")]
         if name not in WITHOUT_NUMBERS:
             there = all(file.is_file() for file in files)
-            digests[name] = _digest(b"".join(file.read_bytes() for file in files)) if there else "missing"
+            digests[name] = _digest(b"".join(map(_text, files))) if there else "missing"
     return digests
 
 
@@ -159,9 +164,9 @@ def _versions() -> dict[str, str]:
 def _cells_digest(notebook: dict[str, Any], folder: Path) -> str:
     """Of the code, and of the files in data/ that it names; the repository's address does not count."""
     sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    code = "\0".join(sources)
+    code = "\0".join(sources).replace("\r\n", "\n")
     data = [path for path in sorted((folder / "data").glob("*.json")) if path.name in code]
-    read = b"".join(path.read_bytes() for path in data)
+    read = b"".join(map(_text, data))
     return _digest(re.sub(r"https://github\.com/[\w.-]+/[\w.-]+", "", code).encode() + read)
 
 
@@ -223,10 +228,32 @@ def stale(path: str | Path) -> list[str]:
 # --- commands --------------------------------------------------------------------------------------------
 
 
+def _own_kernel() -> tuple[Any, dict[str, str]]:
+    """A kernel of this Python, whatever another Jupyter has installed as `python3`, and its environment.
+
+    IPython would put the packages of an environment that is active in the shell before this one's.
+    """
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    class ThisPython(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            return KernelSpec(**get_kernel_dict())
+
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    return AsyncKernelManager(kernel_spec_manager=ThisPython()), environment
+
+
 def execute(path: Path) -> float:
-    """Execute a chapter from first cell to last, store it whole or not at all; return the seconds it took."""
+    """Execute a chapter from first cell to last, store it whole or not at all; return the seconds it took.
+
+    Raises: ValueError, naming the file, if it is not a notebook; nbclient's CellExecutionError and
+    CellTimeoutError, and its DeadKernelError, which names the cell, as soon as the kernel is gone.
+    """
     import nbformat
     from nbclient import NotebookClient
+    from nbclient.exceptions import DeadKernelError
 
     with _opened(path):  # its own errors name no file
         try:
@@ -235,15 +262,21 @@ def execute(path: Path) -> float:
         except nbformat.ValidationError as error:
             raise ValueError(str(error).partition("\n")[0]) from None
     started = time.perf_counter()
-    NotebookClient(
+    kernel, environment = _own_kernel()
+    client = NotebookClient(
         notebook,
+        km=kernel,
         timeout=CELL_TIMEOUT,
-        kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],  # each kernel would warn that it speaks over TCP
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
-    ).execute()
+    )
+    try:
+        client.execute(env=environment, cleanup_kc=True)
+    except DeadKernelError:
+        number = client.code_cells_executed  # it counts a cell before it runs
+        raise DeadKernelError(f"the kernel died in its code cell {number}") from None
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

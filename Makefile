@@ -172,6 +172,10 @@ chapter: $(READY)  ## a new chapter that works, from a template; NAME=my-chapter
 
 # --- tests -------------------------------------------------------------------------------------
 
+colab: $(READY)  ## each chapter's set-up cells with Colab's versions; TORCH=2.11.0
+	@$(call say,Colab: the chapters' set-up in an environment with its versions)
+	@$(PY) tests/colab.py --keep "$(filter PIP_%,$(KEPT))" $(if $(TORCH),--torch $(TORCH))
+
 browser: $(READY)
 	@$(call say,Browser: one that opens the site)
 	@$(PY) tests/browser.py

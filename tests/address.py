@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 REPEATED_IN = [
     "_config.yml",
     "CITATION.cff",
+    "CONTRIBUTING.md",
     "README.md",
+    ".github/workflows/*.yml",
     "book/*.ipynb",
     "book/*.md",
     "tests/template.ipynb",
@@ -50,12 +52,17 @@ def move(repository: str) -> list[Path]:
     assert match is not None
     new = f"https://github.com/{match[1]}/{match[2]}"
     old, old_site = current()
+    folder = old.rpartition("/")[2]
     changed = []
     for path in files():
         text = path.read_text(encoding="utf-8")
         # the address is not followed by more of a name: OWNER/REPO is not OWNER/REPO-2
         moved = re.sub(re.escape(old) + r"(?![A-Za-z0-9_-])", lambda _: new, text)
         moved = moved.replace(old_site, new_site)
+        # git clone makes a folder of the repository's name
+        moved = re.sub(
+            rf"(?m)^(\s*cd ){re.escape(folder)}(/?)$", lambda line: f"{line[1]}{match[2]}{line[2]}", moved
+        )
         if moved != text:
             path.write_text(moved, encoding="utf-8")
             changed.append(path)

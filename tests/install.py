@@ -27,14 +27,19 @@ def from_files(listing: str) -> dict[str, str]:
     return found["global"] | found["install"] | found[":env:"]
 
 
-def main(kept: str, *arguments: str) -> int:
-    """Run `pip install` and return its status."""
-    pip = [sys.executable, "-m", "pip"]
-    listing = subprocess.run([*pip, "config", "list"], capture_output=True, encoding="utf-8", check=True).stdout
+def environment(kept: str) -> dict[str, str]:
+    """The environment in which pip follows the kept settings and no others."""
+    pip = [sys.executable, "-m", "pip", "config", "list"]
+    listing = subprocess.run(pip, capture_output=True, encoding="utf-8", check=True).stdout
     settings = {name: value for name, value in from_files(listing).items() if name in kept.split()}
     others = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     own = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    return subprocess.call([*pip, "install", *arguments], env=others | settings | own)
+    return others | settings | own
+
+
+def main(kept: str, *arguments: str) -> int:
+    """Run `pip install` and return its status."""
+    return subprocess.call([sys.executable, "-m", "pip", "install", *arguments], env=environment(kept))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import http.server
 import json
 import re
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -530,7 +529,7 @@ def test_configuration_and_citation_give_the_same_address() -> None:
 def test_readme_clones_this_repository() -> None:
     repository, site = address.current()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"git clone (\S+)", readme) == [repository]
+    assert re.findall(r"git clone (\S+)\ncd (\S+)\n", readme) == [(repository, repository.rpartition("/")[2])]
     assert site in readme
 
 
@@ -549,14 +548,18 @@ def test_moving_the_address_changes_every_mention_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository, site = address.current()
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    folder = repository.rpartition("/")[2]
     texts = {}
-    for name in listed.stdout.splitlines():
-        copy = tmp_path / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, copy)
-        if copy.suffix != ".png":
-            texts[copy] = copy.read_text(encoding="utf-8")
+    # not asked of git, which may not be there, or not trust a folder of another user's
+    for pattern in ("*", ".github/workflows/*", "_ext/**/*", "book/*", "tests/*", "toylib/**/*"):
+        for path in ROOT.glob(pattern):
+            if not path.is_file() or "__pycache__" in path.parts:
+                continue
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+            if copy.suffix != ".png":
+                texts[copy] = copy.read_text(encoding="utf-8")
     neighbour = tmp_path / "book" / "neighbour.md"
     neighbour.write_text(f"{repository}-2 {repository} {repository}.git", encoding="utf-8")
     monkeypatch.setattr(address, "ROOT", tmp_path)
@@ -568,7 +571,26 @@ def test_moving_the_address_changes_every_mention_and_nothing_else(
     for path, before in texts.items():
         moved = before.replace(repository, "https://github.com/Some-One/a.book")
         moved = moved.replace(site, "https://some-one.github.io/a.book/")
+        moved = moved.replace(f"\ncd {folder}\n", "\ncd a.book\n")
         assert path.read_text(encoding="utf-8") == moved, path
+
+
+def test_the_folder_that_readme_enters_follows_the_address_and_no_other_word_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "git clone https://github.com/a/{0}\ncd {0}\n    cd {0}\ncd {0}-2\nthe book; cd into {0}\nmake book\n"
+    )
+    urls = '[project.urls]\nRepository = "https://github.com/a/{0}"\nDocumentation = "https://a.github.io/{0}/"\n'
+    (tmp_path / "README.md").write_text(text.format("book"))
+    (tmp_path / "pyproject.toml").write_text(urls.format("book"))
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    for name in ("new", "cd", "book", "a.b-c"):
+        address.move(f"https://github.com/a/{name}")
+        assert (tmp_path / "README.md").read_text() == (
+            f"git clone https://github.com/a/{name}\ncd {name}\n    cd {name}\ncd book-2\n"
+            "the book; cd into book\nmake book\n"
+        )
 
 
 def test_a_repository_named_after_its_owners_site_is_served_at_the_root() -> None:

@@ -1,5 +1,7 @@
 """Sweeps give the same numbers however they run, and survive what can go wrong."""
 
+import enum
+import errno
 import json
 import os
 import resource
@@ -201,23 +203,197 @@ def test_a_model_class_that_passes_its_arguments_on_is_swept(expected):
     np.testing.assert_array_equal(found.loss, expected.loss)
 
 
-def test_a_model_class_of_ones_own_is_stored_under_its_flags_and_the_source_of_its_methods(tmp_path):
+GAIN = 1.0
+
+
+class Scaled(ReLUHiddenModel):
+    def target(self, x):
+        return GAIN * x
+
+
+def swept(kind, folder=None, seeds=(0, 1), **options):
+    return sweep(kind, MODEL, SETTINGS[:1], seeds, folder=folder, block_size=1, **{**TRAIN, **options})
+
+
+def stored(folder):
+    return len(list(folder.glob("*.json")))
+
+
+def test_a_global_that_the_class_reads_is_part_of_what_is_stored(tmp_path, monkeypatch):
+    one = swept(Scaled, tmp_path)
+    monkeypatch.setitem(globals(), "GAIN", 3.0)
+    three = swept(Scaled, tmp_path)
+    np.testing.assert_array_equal(three.loss, swept(Scaled).loss)
+    assert (three.loss > 2 * one.loss).all()
+    monkeypatch.setitem(globals(), "GAIN", 1.0)
+    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained again"))
+    np.testing.assert_array_equal(swept(Scaled, tmp_path).loss, one.loss)
+
+
+def test_a_model_class_of_ones_own_is_stored_under_its_flags_and_its_methods(tmp_path):
     def halved(x):
         return x / 2
 
     def doubled(x):
         return x * 2
 
-    def train_one(**names):
-        kind = type("Own", (ReLUOutputModel,), names)
-        sweep(kind, MODEL, SETTINGS[:1], [0], folder=tmp_path, **TRAIN)
-        return len(list(tmp_path.glob("*.json")))
+    def n_stored(**names):
+        swept(type("Own", (ReLUOutputModel,), names), tmp_path, [0])
+        return stored(tmp_path)
 
-    assert train_one() == 1
-    assert train_one(output_relu=False) == 2
-    assert train_one(target=lambda self, x: halved(x)) == 3
-    assert train_one(target=lambda self, x: doubled(x)) == 4
-    assert train_one(target=lambda self, x: doubled(x)) == 4
+    assert n_stored() == 1
+    assert n_stored(output_relu=False) == 2
+    assert n_stored(target=lambda self, x: halved(x)) == 3
+    assert n_stored(target=lambda self, x: doubled(x)) == 4
+    assert n_stored(target=lambda self, x: doubled(x)) == 4
+
+
+def test_a_method_of_toylib_that_is_replaced_is_part_of_what_is_stored(tmp_path, monkeypatch):
+    plain = swept(ReLUHiddenModel, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ReLUHiddenModel, "output_relu", False)
+        assert (swept(ReLUHiddenModel, tmp_path).loss != plain.loss).all()
+    np.testing.assert_array_equal(swept(ReLUHiddenModel, tmp_path).loss, plain.loss)
+    assert stored(tmp_path) == 4
+
+
+def test_another_process_finds_what_is_stored_however_the_class_was_made(tmp_path):
+    program = f"""
+        import functools, sys
+        from toylib import sweep as module
+        from toylib.models import ReLUHiddenModel
+
+        NAMES, OPTION = {{"twice", "half", "same", "none"}}, object()
+
+        class Own(ReLUHiddenModel):
+            names = frozenset(NAMES)
+            weight = functools.partial(max, 2.0)
+
+            def target(self, x, option=OPTION, key=lambda name: name):
+                return x * self.weight(1.0) if key("twice") in {{"twice", "half"}} & NAMES else x
+
+        run, trained = module.Block.run, []
+        module.Block.run = lambda self: trained.append(1) or run(self)
+        module.sweep(Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder={str(tmp_path)!r}, block_size=1, **{TRAIN})
+        print(len(trained))
+    """
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    ]
+    assert found == ["2", "0"]
+
+
+def test_a_class_that_is_edited_during_a_sweep_is_noticed_and_nothing_is_lost(tmp_path, monkeypatch):
+    save = sweep_module._save
+
+    def edited_after_the_first_block(*arguments):
+        save(*arguments)
+        monkeypatch.setitem(globals(), "GAIN", 3.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_module, "_save", edited_after_the_first_block)
+        with pytest.raises(ValueError, match="model_class must be what it was when the sweep began"):
+            swept(Scaled, tmp_path)
+    assert stored(tmp_path) == 1
+    monkeypatch.setitem(globals(), "GAIN", 1.0)
+    np.testing.assert_array_equal(swept(Scaled, tmp_path).loss, swept(Scaled).loss)
+    assert stored(tmp_path) == 2
+
+
+@pytest.mark.parametrize("folder", [None, "store"])
+def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path, folder):
+    (tmp_path / "own_target.py").write_text(
+        "from toylib.models import ReLUHiddenModel\nGAIN = 1.0\n"
+        "class Own(ReLUHiddenModel):\n    def target(self, x): return GAIN * x\n"
+    )
+    program = f"""
+        import own_target
+        from toylib.sweep import sweep
+
+        def swept(n_jobs=2):
+            return sweep(own_target.Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder={folder!r}, block_size=1,
+                         n_jobs=n_jobs, **{TRAIN}).loss
+
+        one = swept()
+        own_target.GAIN = 3.0
+        try:
+            swept()
+        except ValueError as error:
+            assert "must be what it was when the sweep began" in str(error), error
+        else:
+            raise AssertionError("believed")
+        assert (swept(n_jobs=1) > 2 * one).all()
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+CALLS = []
+
+
+class Counted(ReLUHiddenModel):
+    def target(self, x):
+        CALLS.append(1)
+        return x
+
+
+class Noisy(ReLUHiddenModel):
+    def target(self, x):
+        return x + torch.rand(())
+
+
+class Drawing(ReLUHiddenModel):
+    rng = np.random.default_rng(0)
+
+
+UNLASTING = [
+    (Counted, "model_class must stay as it is while it is used"),
+    (Noisy, "model_class must draw from generators of its own"),
+    (Drawing, "model_class must be made of what is the same in every process"),
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("kind", "message"), UNLASTING)
+def test_a_class_that_is_another_each_time_is_refused_with_a_folder_and_only_there(tmp_path, kind, message):
+    refused(lambda: swept(kind, tmp_path / "store"), message)
+    assert not list(tmp_path.iterdir())
+    assert swept(kind, None, [0]).loss.shape == (1, 1)
+
+
+def test_a_setting_that_is_not_a_number_is_found_again(tmp_path, monkeypatch):
+    class Own(ReLUHiddenModel):
+        def __init__(self, *arguments, weights, **options):
+            super().__init__(*arguments, **options)
+            self.weights = weights
+
+    def once():
+        model = {**MODEL, "weights": [np.float32("nan"), np.float64("inf"), -0.0]}
+        return sweep(Own, model, SETTINGS[:1], [0], folder=tmp_path, **TRAIN)
+
+    once()
+    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained again"))
+    once()
+
+
+def test_all_modules_that_train_count_in_what_is_stored():
+    program = "import sys, toylib.training; print(*(n for n in sys.modules if n.startswith('toylib.')))"
+    found = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    modules = {name.removeprefix("toylib.") + ".py" for name in found.stdout.split()}
+    assert modules - {"checks.py", "progress.py"} == set(sweep_module._SOURCES)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +550,19 @@ def test_two_runs_on_one_folder_both_end_with_the_same_numbers(tmp_path, longer_
 
 # --- bad input -------------------------------------------------------------------------------------------
 
+
+class Size(enum.IntEnum):
+    TWO = 2
+
+
+HOLDS_ITSELF: list = []
+HOLDS_ITSELF.append(HOLDS_ITSELF)
+
 BAD = [
+    (dict(model={**MODEL, "b_init": {1: 2.0}}), "model must have text as the keys of its dicts; got 1"),
+    (dict(model={**MODEL, "b_init": HOLDS_ITSELF}), "model must be finite lists and dicts; got one that"),
+    (dict(model={**MODEL, "b_init": {1.0}}), "model must be numbers, text, lists and dicts; got set"),
+    (dict(model={**MODEL, "n_hidden": Size.TWO}), "model must be numbers, text, lists and dicts; got Size"),
     (dict(model_class=dict), "model_class must be one of toylib.models"),
     (dict(settings=[]), "settings must be a list of at least one dict; got []"),
     (dict(settings={"feature_probability": 0.1}), "settings must be a list of at least one dict"),
@@ -413,6 +601,49 @@ def test_bad_input_is_named_before_anything_is_trained(tmp_path, arguments, mess
     good = dict(model_class=AbsoluteValueModel, model=MODEL, settings=[{"signed": True}], seeds=range(2))
     refused(lambda: sweep(**{**good, **arguments}, folder=tmp_path), message)
     assert not list(tmp_path.iterdir())
+
+
+def no_folder(tmp_path):
+    """Folders that cannot be written, each with what the system says of it."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere" / "further")
+    yield tmp_path / "file", "File exists"
+    yield str(tmp_path / "file" / "below"), "Not a directory"
+    yield tmp_path / "lost", "exists"
+    yield "/proc/nowhere", "No such file"
+    yield "/proc/self", "No such file"
+    yield str(tmp_path / ("a" * 300)), "File name too long"
+    yield "zero\0byte", "null"
+    yield "~nobody-of-this-name/store", "home"
+
+
+@pytest.mark.bad_input
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained"))
+    for folder, why in no_folder(tmp_path):
+        refused(lambda folder=folder: run(folder), "folder must be a folder that can be written; got ")
+        with pytest.raises(ValueError, match=why):
+            run(folder)
+    for folder in ("", 3, b"store"):
+        refused(lambda folder=folder: run(folder), f"folder must be a path; got {folder!r}")
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_where_no_file_can_be_made_is_named_before_anything_is_trained(tmp_path, monkeypatch, code):
+    def refuse(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained"))
+    monkeypatch.setattr(sweep_module, "NamedTemporaryFile", refuse)
+    refused(lambda: run(tmp_path), f"folder must be a folder that can be written; got {tmp_path!r} (")
+
+
+def test_a_folder_is_made_with_its_parents_and_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run("~/a/b")
+    assert stored(tmp_path / "a" / "b") == 9
+    assert not list((tmp_path / "a" / "b").glob("*.tmp"))
 
 
 def test_what_is_stored_can_be_read_without_this_package(tmp_path):

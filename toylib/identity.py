@@ -123,7 +123,7 @@ def _refusal(name: str, where: str, why: str) -> ValueError:
 def _version(package: str) -> str | None:
     """Name and version of an installed package, or None for the user's own modules and for toylib."""
     module = sys.modules.get(package)
-    spec = module.__spec__ if module else find_spec(package)
+    spec = getattr(module, "__spec__", None) if module else find_spec(package)
     places = list((spec and spec.submodule_search_locations) or [])
     if spec and spec.has_location and spec.origin and not places:
         places = [spec.origin]

@@ -20,6 +20,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import joblib
+import numba
 import numpy as np
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -96,7 +97,8 @@ class Sweep:
 def _source_digest() -> str:
     folder = Path(__file__).parent
     text = b"".join((folder / name).read_bytes() for name in _SOURCES if (folder / name).is_file())
-    return hashlib.sha256(text + torch.__version__.encode() + np.__version__.encode()).hexdigest()
+    versions = repr([module.__version__ for module in (torch, np, numba)])
+    return hashlib.sha256(text + versions.encode()).hexdigest()
 
 
 _PROCESS = uuid.uuid4().hex
@@ -140,6 +142,7 @@ def _check(
     features: dict[str, Any],
     train: dict[str, Any],
     *,
+    identity: str,
     stored: bool,
 ) -> int:
     """Make what a setting describes, so that a wrong one is named before any training; its records."""
@@ -154,22 +157,29 @@ def _check(
     settings = training.Settings(**{name: value for name, value in train.items() if name != "engine"})
     training.choose_engine(train.get("engine", "auto"), one, inputs, settings)
     if stored:
-        _check_own_draws(model_class, model)
+        _check_lasting(model_class, model, identity)
     return len(settings.bounds)
 
 
 @torch.no_grad()
-def _check_own_draws(model_class: type[ToyModel], model: dict[str, Any]) -> None:
-    """Raise ValueError if a model draws from a generator that all share: it is another one each time."""
+def _check_lasting(model_class: type[ToyModel], model: dict[str, Any], identity: str) -> None:
+    """Raise ValueError for a model that is another one each time: what it gives cannot be stored."""
     before = _shared_generators()
     one = model_class(**model, seeds=0)
     x = torch.zeros(1, 1, one.n_features)
     one(x)
     one.target(x)
-    if drawn := sorted(name for name, state in _shared_generators().items() if state != before[name]):
+    name = model_class.__qualname__
+    if drawn := sorted(key for key, state in _shared_generators().items() if state != before[key]):
         raise ValueError(
             "model_class must draw from generators of its own, made from its seeds, so that what it gives "
-            f"can be stored in a folder; got {model_class.__qualname__}, which draws from {drawn[0]}'s"
+            f"can be stored in a folder; got {name}, which draws from {drawn[0]}'s"
+        )
+    if class_identity(model_class) != identity:
+        raise ValueError(
+            "model_class must stay as it is while it is used, so that what it gives can be stored in a "
+            f"folder; got {name}, whose code changes an attribute of a class, or a list, dict or object "
+            "that it refers to"
         )
 
 
@@ -248,7 +258,9 @@ def sweep(
         arguments = {**_arguments("model", model), **own["model"]}
         features = {name: value for name, value in setting.items() if name not in ("model", "train")}
         schedule = {**_arguments("train", train), **own["train"]}
-        n_records.add(_check(model_class, arguments, features, schedule, stored=folder is not None))
+        n_records.add(
+            _check(model_class, arguments, features, schedule, identity=identity, stored=folder is not None)
+        )
         for low in range(0, len(chosen), block_size):
             part = tuple(chosen[low : low + block_size].tolist())
             blocks.append(Block(model_class, arguments, features, schedule, part, identity))
@@ -270,13 +282,14 @@ def _run(
         for k, block in enumerate(blocks):
             if (found := _load(store, block)) is not None:
                 results[k] = found
+    trusted = _PROCESS if store is None else ""
     done, total = len(results), len(blocks)
     with progress_bar(shown=progress, initial=done, total=total, desc="sweep", unit="block") as bar:
         for attempt in range(RESTARTS + 1):
             missing = [k for k in range(len(blocks)) if k not in results]
             if not missing:
                 break
-            jobs = (joblib.delayed(_numbered)(k, blocks[k], _PROCESS, _DIGEST) for k in missing)
+            jobs = (joblib.delayed(_numbered)(k, blocks[k], trusted, _DIGEST) for k in missing)
             arriving = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")(
                 jobs
             )
@@ -295,16 +308,19 @@ def _run(
     return [results[k] for k in range(len(blocks))]
 
 
-def _numbered(k: int, block: Block, caller: str, digest: str) -> tuple[int, dict[str, np.ndarray]]:
-    """Run a block, if need be in another process, whose modules may be older or newer than the caller's."""
-    if caller != _PROCESS:
+def _numbered(k: int, block: Block, trusted: str, digest: str) -> tuple[int, dict[str, np.ndarray]]:
+    """Run a block, after a look at its code unless this is the trusted process.
+
+    A process that is used again may hold older modules, a new one newer; and code may be edited meanwhile.
+    """
+    if trusted != _PROCESS:
         same = not block.identity or class_identity(block.model_class) == block.identity
         if digest != _DIGEST or not same:
             raise ValueError(
-                "model_class must be the same, and toylib too, in worker processes; got other code for "
-                f"{block.model_class.__qualname__} in one of them: start the workers again (joblib's own: "
-                "joblib.externals.loky.get_reusable_executor().shutdown()), or use n_jobs=1 for changes "
-                "that are in no file"
+                "model_class must be what it was when the sweep began, and toylib too, in every process; got "
+                f"other code for {block.model_class.__qualname__}: call again (joblib's own workers are "
+                "ended by joblib.externals.loky.get_reusable_executor().shutdown()), with n_jobs=1 if what "
+                "was changed is in no file"
             )
     return k, block.run()
 

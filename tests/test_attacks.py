@@ -152,8 +152,19 @@ def test_wrong_numbers_of_training_are_named(wrong: dict[str, int], message: str
 
 
 MODEL, FEATURES = ReLUOutputModel(4, 2), SparseFeatures(4)
+
+
+class Leaky(ReLUOutputModel):
+    def forward(self, x):
+        return torch.nn.functional.leaky_relu(x @ self.W.mT @ self.W)
+
+
 test_other_bad_calls_are_named = table(
     [
+        (
+            lambda: analytic_directions(Leaky(3, 2)),
+            "model must be what its flags say, for its weights to tell what it does; got one with forward",
+        ),
         (
             lambda: gradient_attack(MODEL, torch.zeros(1, 2, 4), ONE, 0.1, n_steps=0),
             "n_steps must be a whole number",

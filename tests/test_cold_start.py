@@ -1,4 +1,4 @@
-"""Machine code that is compiled, loaded, broken or raced for: the same bits, and training that never stops."""
+"""Machine code that is compiled, loaded, broken or raced for: the same bits, and nothing stops."""
 
 import os
 import resource

@@ -269,7 +269,7 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
         (package / source.name).write_text(source.read_text())
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
-    kept = {path.name.split("-")[0] for path in (package / "__pycache__").glob("*.nbi")}
+    kept = {path.name.split("-")[0] for path in (package / "__pycache__").glob("*.nbc")}
     assert {"loops.steps_side_by_side", "features.draw"} <= kept
 
     for path in (package / "__pycache__").iterdir():
@@ -283,7 +283,7 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
         home.chmod(0o500)
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
-    assert not list(tmp_path.rglob("*.nbi"))
+    assert not list(tmp_path.rglob("*.nbc"))
 
 
 # --- held-out loss ---------------------------------------------------------------------------------------

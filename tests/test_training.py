@@ -1,6 +1,9 @@
 """Training: hand-written gradients, the empty input, schedules, held-out loss, records, named errors."""
 
+import _thread
+import time
 import tracemalloc
+from threading import Event
 
 import numpy as np
 import pytest
@@ -325,6 +328,34 @@ def test_memory_of_the_compiled_loops_is_bounded_whatever_the_number_of_steps_an
     assert peak(2000, 256) < allowed
 
 
+@pytest.mark.parametrize(("engine", "steps"), [("kernel", 1_000_000), ("single", 300_000)])
+def test_memory_does_not_grow_with_the_number_of_steps(engine, steps):
+    def peak(n_steps):
+        tracemalloc.start()
+        train(
+            ReLUOutputModel(2, 1), SparseFeatures(2, 0.5), n_steps=n_steps, batch_size=1, n_records=1,
+            n_evaluation=1, engine=engine, workers=1, progress=False,
+        )  # fmt: skip
+        at_most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return at_most
+
+    peak(10)
+    few = peak(steps // 5)  # more than are drawn at a time
+    assert peak(steps) < few + 100_000  # two numbers of eight bytes for each step would be more
+
+
+def test_rates_of_some_steps_are_those_of_the_whole_schedule_bit_for_bit():
+    for schedule in ("cosine", "constant"):
+        settings = Settings(n_steps=5000, lr=0.03, warmup=100, schedule=schedule, revival=0.7)
+        whole = learning_rates(5000, 0.03, 100, schedule)
+        steps = np.arange(1030, 2077)
+        np.testing.assert_array_equal(settings.rates(steps), whole[steps])
+        one_by_one = np.array(list(settings.one_by_one(1, 4999)))
+        np.testing.assert_array_equal(one_by_one[:, 0], whole[1:4999])
+        np.testing.assert_array_equal(one_by_one[:, 1], settings.slopes(np.arange(5000))[1:4999])
+
+
 def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_least_one():
     model, settings = ReLUHiddenModel(20, 6, range(10)), Settings(n_steps=1, batch_size=512)
     each = 24 * 512 * (20 + 6)
@@ -408,7 +439,7 @@ def test_weights_stored_transposed_are_trained_alike_by_torch():
     transposed.W2.data = transposed.W2.data.mT.contiguous().mT
     assert not transposed.W2.is_contiguous()
     for model in (plain, transposed):
-        _train_block_in_torch(model, features, settings, [0, 20], lambda step, loss: True)
+        _train_block_in_torch(model, features, settings, [0, 20], lambda step, loss: True, Event())
     assert torch.equal(plain.W2, transposed.W2)
 
 
@@ -451,6 +482,50 @@ def test_an_interruption_ends_every_block_at_its_next_record(engine, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         train(model, SparseFeatures(10, 0.2), n_steps=2000, n_records=1000, engine=engine, workers=2)
     assert len(records) < 1000  # of 8000
+
+
+def interrupting(draw, drawn):
+    """This draw, and Ctrl-C at the third: the main thread hears of it, while others train."""
+
+    def counting(*arguments):
+        drawn.append(1)
+        if len(drawn) == 3:
+            _thread.interrupt_main()
+        if len(drawn) > 3:
+            time.sleep(0.001)
+        return draw(*arguments)
+
+    return counting
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(kernel, "_drawn", interrupting(kernel._drawn, drawn))
+    monkeypatch.setattr(training, "draw_dense", interrupting(training.draw_dense, drawn))
+    return drawn
+
+
+@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
+def test_an_interruption_is_seen_between_records_too(engine, drawn, monkeypatch):
+    monkeypatch.setattr(kernel, "INPUT_BYTES", 1)  # a step's inputs at a time
+    model = ReLUHiddenModel(6, 3, range(4))
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            model, SparseFeatures(6, 0.2), n_steps=3000, n_records=1, engine=engine, workers=1, batch_size=4
+        )
+    assert len(drawn) < 1500  # of 3000
+    assert torch.equal(model.W, ReLUHiddenModel(6, 3, range(4)).W)  # no record, so nothing was kept
+
+
+@pytest.mark.parametrize("n_models", [1, 64])
+def test_an_interruption_is_seen_while_patience_measures(n_models, drawn):
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            ReLUHiddenModel(6, 3, range(n_models)), SparseFeatures(6, 0.2), n_steps=2, n_records=1,
+            batch_size=4, patience=1, n_evaluation=40_000_000, schedule="constant", workers=1,
+        )  # fmt: skip
+    assert len(drawn) < 1500  # of 2,441 or more
 
 
 @pytest.mark.parametrize("engine", ["kernel", "single", "torch"])

@@ -15,8 +15,8 @@ from torch.nn.functional import normalize
 
 from . import checks
 from .features import SparseFeatures
-from .models import ToyModel, check_match
-from .training import learning_rates
+from .models import PLAIN, ToyModel, check_match, check_weights_tell, trainable
+from .training import learning_rates, squared_errors
 
 
 def _strength(strength: Any, model: ToyModel) -> Tensor:
@@ -39,8 +39,10 @@ def analytic_directions(model: ToyModel) -> Float[Tensor, "n_instances n_feature
     An output that no hidden unit reaches has no direction: zeros.
 
     Shapes: [instance, attacked output, input].
+    Raises: ValueError for a model with methods, parameters or hooks of its own (`models.beyond_flags`).
     Source: Elhage et al. 2022, 'Relationship to Adversarial Robustness'.
     """
+    check_weights_tell(model)
     out = model.W_out * (model.W_in.mT > 0) if model.hidden_relu else model.W_out
     jacobian = out @ model.W_in
     return normalize(jacobian, dim=2)
@@ -53,7 +55,7 @@ def squared_error(
     attack: Tensor | float = 0.0,
 ) -> Float[Tensor, "n_instances batch"]:
     """sum_i I_i (y_i - y'_i)^2 of every input, with the model fed x + attack and y the target of x."""
-    return ((model(x + attack) - model.target(x)).square() * importance[:, None]).sum(2)
+    return (squared_errors(model, x, x + attack) * importance[:, None]).sum(2)
 
 
 @torch.no_grad()
@@ -79,6 +81,7 @@ def analytic_attack(
     )
 
 
+@torch.enable_grad()
 def gradient_attack(
     model: ToyModel,
     x: Float[Tensor, "#n_instances batch n_features"],
@@ -109,6 +112,7 @@ def gradient_attack(
     return attack.detach()
 
 
+@torch.enable_grad()
 def train_adversarially(
     model: ToyModel,
     features: SparseFeatures,
@@ -138,18 +142,18 @@ def train_adversarially(
     batch_size = checks.whole_number("batch_size", batch_size)
     lr = checks.number("lr", lr, above=0)
     importance = torch.from_numpy(features.importance).to(model.b_final)
-    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    optimiser = torch.optim.Adam(list(trainable(model).values()), lr=lr)
     generator = torch.Generator().manual_seed(0)
     for step, rate in enumerate(learning_rates(n_steps, lr, 0, "cosine")):
         # inputs of `sample`, apart from those of seeds below 2**24, on which attacks are measured
         x = features.sample(batch_size, model.seeds + (step + 1) * 2**24)
         if kind == "analytic":
-            chosen = torch.randint(model.n_features, (batch_size,), generator=generator)
+            chosen = torch.randint(model.n_features, (batch_size,), generator=generator, device="cpu")
             attack = norm * analytic_directions(model)[:, chosen]
         elif kind == "gradient":
             attack = gradient_attack(model, x, importance, norm.flatten().numpy(), n_steps=1)
         else:
-            noise = torch.randn(batch_size, model.n_features, generator=generator)
+            noise = torch.randn(batch_size, model.n_features, generator=generator, **PLAIN)
             attack = norm * normalize(noise, dim=1)
         optimiser.param_groups[0]["lr"] = float(rate)
         optimiser.zero_grad()

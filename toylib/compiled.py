@@ -3,12 +3,12 @@
 *The same bits from the first run on.* A compiled function that calls another one holds a second copy of it,
 optimised anew in its new place; both copies have one name. Whichever was loaded first is the one that runs:
 the callee's own in the process that compiles both, the caller's where the caller alone comes from the cache.
-Where sums may be reordered, the two round differently. So what is called by compiled code is a `helper`: it is
+Where sums may be reordered, the two round differently. So what compiled code calls is a `helper`: it is
 inlined, and no name is left that could be bound to another copy.
 
 *A cache may be slow, never fatal.* numba's index of a function's files is written without a lock and read
 without a check: two processes that compile at once can leave an entry that leads to other code, and a file
-that was cut short ends the program. Here a file is named after all that its code depends on, holds a checksum,
+that was cut short ends the program. Here a file is named after all that its code depends on, holds a checksum
 and appears whole or not at all. What cannot be read is compiled again, what cannot be written is not kept.
 """
 
@@ -71,7 +71,7 @@ class _Cache(FunctionCache):
         super().__init__(function)  # looks beside the source, then in the user's folder; refuses if it may
         # write to neither. The code of a function may hold that of helpers and constants of its file.
         sources = Path(inspect.getfile(function)).read_bytes() + Path(__file__).read_bytes()
-        self._cache_file = _Files(Path(self.cache_path), self._impl.filename_base, sources)
+        self._cache_file: Any = _Files(Path(self.cache_path), self._impl.filename_base, sources)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):  # a folder that has gone, or has no room
@@ -84,7 +84,7 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
     def decorate(function: Callable) -> Callable:
         function = inspect.unwrap(function)  # from the shape checks of a test run: numba reads the source
         dispatcher = njit(**options)(function)
-        if not numba.config.DISABLE_JIT:
+        if hasattr(dispatcher, "_cache"):  # where numba is told not to compile, it gives back the function
             try:
                 dispatcher._cache = _Cache(function)
             except RuntimeError as error:

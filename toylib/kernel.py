@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from .features import TRAINING, SparseFeatures, draw, new_stream
 from .loops import LANES, WIDTH, losses_side_by_side, steps_one_by_one, steps_side_by_side
-from .models import AbsoluteValueModel, ToyModel, beyond_flags
+from .models import ToyModel, beyond_flags, known_target
 
 if TYPE_CHECKING:
     from .training import Settings
@@ -25,15 +26,21 @@ INPUT_BYTES = 2**19  # inputs drawn at a time, about
 
 
 def refusal(model: ToyModel) -> str | None:
-    """Why the kernel cannot train this model, or None if it can."""
+    """Why the compiled loops cannot compute this model, or None if they can."""
     kind = type(model)
     if model.b_final.device.type != "cpu" or model.b_final.dtype != torch.float32:
         return f"it works in float32 on a CPU; got {model.b_final.dtype} on {model.b_final.device}"
-    if kind.target not in (ToyModel.target, AbsoluteValueModel.target):
+    if known_target(model) is None:
         return f"it knows the targets x and |x|; {kind.__name__} has its own"
     if own := beyond_flags(model):
         return f"it reads a model's flags only; {kind.__name__} has {', '.join(own)} of its own"
     return None
+
+
+def refusal_to_train(model: ToyModel) -> str | None:
+    """Why the compiled loops cannot train this model, or None if they can."""
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    return refusal(model) or (f"it moves all parameters; {', '.join(frozen)} is frozen" if frozen else None)
 
 
 def cheapest(model: ToyModel, features: SparseFeatures, settings: Settings) -> str:
@@ -42,7 +49,7 @@ def cheapest(model: ToyModel, features: SparseFeatures, settings: Settings) -> s
     Costs are nanoseconds per input, drawn and trained on, measured on one core for 2 to 400 features. The
     kernel pays for every lane of a tile, filled or not; the other loop for sizes filled up to fours.
     """
-    if refusal(model):
+    if refusal_to_train(model):
         return "torch"
     n, m, density = model.n_features, model.n_hidden, features.feature_probability.mean()
     n_tiles = sum(-(-len(group) // LANES) for group in _groups(model, features, settings))
@@ -145,7 +152,7 @@ def _work_of_one(model: ToyModel) -> tuple[np.ndarray, ...]:
 
 
 def _kind(model: ToyModel) -> tuple[bool, bool, np.float32, np.float32]:
-    absolute = type(model).target is AbsoluteValueModel.target
+    absolute = known_target(model) == "|x|"
     return not model.tied, absolute, np.float32(not model.hidden_relu), np.float32(not model.output_relu)
 
 
@@ -179,8 +186,9 @@ def held_out_loss(
     row: int,
     random: np.ndarray,
     n_inputs: int,
+    stopped: Event,
 ) -> np.ndarray:
-    """Mean loss (n_instances,) on the stream's next n_inputs non-empty inputs.
+    """Mean loss (n_instances,) on the stream's next n_inputs non-empty inputs; once stopped, anything.
 
     Shapes: importance (n_instances, n_features).
     """
@@ -190,6 +198,8 @@ def held_out_loss(
     at_once = 512 * max(1, INPUT_BYTES // (8 * model.n_features * 512))
     room = _room(min(at_once, n_inputs), model.n_features)
     for start in range(0, n_inputs, at_once):
+        if stopped.is_set():
+            break
         inputs = _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
         losses_side_by_side(parameters, weight, inputs, work, _kind(model), total)
     return total.reshape(-1)[: model.n_instances] / n_inputs
@@ -202,12 +212,13 @@ def train_block(
     settings: Settings,
     bounds: Sequence[int],
     report: Callable[[int, np.ndarray], bool],
+    stopped: Event,
     *,
     engine: str,
 ) -> None:
     """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last.
 
-    Stops when `report` says that no instance goes on.
+    Stops when `report` says that no instance goes on, and within a few steps once `stopped` is set.
     """
     n_features, n_instances = model.n_features, model.n_instances
     streams, _ = features.streams(model.seeds, settings.models_per_stream)
@@ -240,11 +251,13 @@ def train_block(
     for low, high in pairwise(bounds):
         total[:] = 0
         for start in range(low, high, at_once):
+            if stopped.is_set():
+                return
             steps = np.arange(start, min(high, start + at_once))
             inputs = _drawn(room, len(steps) * settings.batch_size, features, row, random, cdf)
             run(
-                state, weight, inputs, work, kind, constants, steps, settings.rates[steps],
-                settings.slopes[steps], total,
+                state, weight, inputs, work, kind, constants, steps, settings.rates(steps),
+                settings.slopes(steps), total,
             )  # fmt: skip
         if one_by_one:
             _set(model, state[0][:, places])

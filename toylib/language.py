@@ -146,7 +146,8 @@ class LanguageModel:
             w(name, x).view(batch, n, -1, d_head).transpose(1, 2) for name in ("attn_q", "attn_k", "attn_v")
         )
         # GGUF stores the rows so that a rotated pair is two neighbours (2i, 2i + 1), not (i, i + d_head / 2)
-        angle = torch.outer(torch.arange(n), self.rope_base ** (-torch.arange(0, d_head, 2) / d_head))
+        rates = self.rope_base ** (-torch.arange(0, d_head, 2, dtype=torch.float32) / d_head)
+        angle = torch.outer(torch.arange(n, dtype=torch.float32), rates)
         turn = torch.polar(torch.ones_like(angle), angle)
 
         def rope(v: Tensor) -> Tensor:
@@ -183,7 +184,7 @@ class LanguageModel:
         """
         generator = torch.Generator().manual_seed(checks.seed("seed", seed))
         weights = {
-            name: torch.randn(w.shape, generator=generator) * self.d_model**-0.5
+            name: torch.randn(w.shape, generator=generator, dtype=torch.float32) * self.d_model**-0.5
             if w.ndim == 2
             else torch.full_like(w, not name.endswith(".bias"))
             for name, w in self.weights.items()
@@ -225,7 +226,9 @@ class LanguageModel:
             shown = list(texts)[:3]
             raise ValueError(f"texts must be at least one, none empty, and layers at least one; got {shown}")
         width = {name: self.d_mlp if name == "neurons" else self.d_model for name in names}
-        result = {name: torch.empty(len(tokens), len(layers), width[name]) for name in names}
+        result = {
+            name: torch.empty(len(tokens), len(layers), width[name], dtype=torch.float32) for name in names
+        }
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # like lengths together
         starts = range(0, len(order), batch_size)
         for start in progress_bar(starts, desc="record"):

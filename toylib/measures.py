@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import checks
 from .features import SparseFeatures
-from .models import ToyModel, beyond_flags, check_match
+from .models import ToyModel, check_match, check_weights_tell
 
 DEAD, MONOSEMANTIC, POLYSEMANTIC = 0, 1, 2
 KINDS = ("dead", "monosemantic", "polysemantic")
@@ -151,10 +151,7 @@ def contributions(
             own, of which its weights say nothing, rotation is of another shape, or the target is not finite.
     """
     check_match(model, features)
-    if own := beyond_flags(model):
-        raise ValueError(
-            f"model must be what its flags say, for its weights to show what neurons do; got its own {own}"
-        )
+    check_weights_tell(model)
     square = (model.n_hidden, model.n_hidden)
     if rotation is not None and rotation.shape not in (square, (model.n_instances, *square)):
         raise ValueError(

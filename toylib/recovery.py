@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from . import checks
+from .models import PLAIN, check_plain, trainable
 
 
 class SparseAutoencoder(nn.Module):
@@ -34,11 +35,14 @@ class SparseAutoencoder(nn.Module):
         self.seeds = checks.seeds("seeds", seeds)
         shape = (checks.whole_number("d_in", d_in), checks.whole_number("n_atoms", n_atoms))
         drawn = torch.stack(
-            [torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in self.seeds]
+            [
+                torch.randn(shape, generator=torch.Generator().manual_seed(int(seed)), **PLAIN)
+                for seed in self.seeds
+            ]
         )
         self.W_dec = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True))
         self.W_enc = nn.Parameter(self.W_dec.detach().mT.clone())
-        self.b_enc = nn.Parameter(torch.zeros(len(self.seeds), n_atoms))
+        self.b_enc = nn.Parameter(torch.zeros(len(self.seeds), n_atoms, **PLAIN))
 
     def encode(
         self, h: Float[Tensor, "n_instances batch d_in"]
@@ -56,6 +60,7 @@ class SparseAutoencoder(nn.Module):
         return self.W_dec.detach().numpy().copy()
 
 
+@torch.enable_grad()
 def train_autoencoder(
     autoencoder: SparseAutoencoder,
     h: Float[Tensor, "n_instances n_samples d_in"],
@@ -74,6 +79,8 @@ def train_autoencoder(
     Units:  l1 in squared activation per unit of atom activity.
     Raises: ValueError for an h that does not fit or is not finite, or settings out of range.
     """
+    check_plain("autoencoder", autoencoder, SparseAutoencoder)
+    learned = trainable(autoencoder)
     if h.shape[0] != len(autoencoder.seeds) or h.shape[2] != autoencoder.W_dec.shape[1]:
         wanted = (len(autoencoder.seeds), "n_samples", autoencoder.W_dec.shape[1])
         raise ValueError(f"h must be {wanted}; got {tuple(h.shape)}")
@@ -83,12 +90,12 @@ def train_autoencoder(
     lr = checks.number("lr", lr, above=0)
     n_steps = checks.whole_number("n_steps", n_steps)
     batch_size = checks.whole_number("batch_size", batch_size, at_most=h.shape[1])
-    optimiser = torch.optim.Adam(autoencoder.parameters(), lr=lr, fused=True)
+    optimiser = torch.optim.Adam(list(learned.values()), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
     generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     last: list[Tensor] = []
     for step in range(n_steps):
-        batch = h[:, torch.randint(h.shape[1], (batch_size,), generator=generator)]
+        batch = h[:, torch.randint(h.shape[1], (batch_size,), generator=generator, device="cpu")]
         f = autoencoder.encode(batch)
         error = (f @ autoencoder.W_dec.mT - batch).square().sum(2) + l1 * f.sum(2)
         loss = error.mean(1)
@@ -96,14 +103,14 @@ def train_autoencoder(
         loss.sum().backward()
         # An atom cannot grow, so the part of its gradient along itself says nothing. Adam would turn it into
         # a pull towards the corners of the cube (Bricken et al. 2023 take it out, too).
+        atoms, slope = autoencoder.W_dec, autoencoder.W_dec.grad
         with torch.no_grad():
-            atoms, slope = autoencoder.W_dec, autoencoder.W_dec.grad
-            assert slope is not None  # backward has just set it
-            slope.sub_((slope * atoms).sum(1, keepdim=True) * atoms)
-        optimiser.step()
-        schedule.step()
-        with torch.no_grad():
-            autoencoder.W_dec.div_(autoencoder.W_dec.norm(dim=1, keepdim=True))
+            if slope is not None:  # a frozen dictionary has none
+                slope.sub_((slope * atoms).sum(1, keepdim=True) * atoms)
+            optimiser.step()
+            schedule.step()
+            if slope is not None:
+                atoms.div_(atoms.norm(dim=1, keepdim=True))
         if step >= n_steps - 50:
             last.append(loss.detach())
     return torch.stack(last).mean(0).double().numpy()

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import checks
-from .models import select
+from .models import PLAIN, check_plain, select, trainable
 from .progress import progress_bar
 from .training import learning_rates
 
@@ -40,12 +40,12 @@ class Streams:
 
     def rand(self, *shape: int) -> Tensor:
         """Uniform on [0, 1): (n_streams, *shape)."""
-        return torch.stack([torch.rand(shape, generator=g) for g in self.generators])
+        return torch.stack([torch.rand(shape, generator=g, **PLAIN) for g in self.generators])
 
     def randint(self, high: int, *shape: int) -> Tensor:
         """Whole numbers from 0 to high - 1: (n_streams, *shape)."""
         high = checks.whole_number("high", high)
-        return torch.stack([torch.randint(high, shape, generator=g) for g in self.generators])
+        return torch.stack([torch.randint(high, shape, generator=g, device="cpu") for g in self.generators])
 
 
 # draw(batch_size, streams) -> the inputs and the targets of every level, each (n_streams, batch, n)
@@ -92,9 +92,11 @@ class LevelledModel(nn.Module):
         ):
             for weights, rows, columns in ((self.W_in, m, k), (self.W_out, n, m)):
                 std = scale * (2 / (rows + columns)) ** 0.5
-                drawn = [torch.empty(rows, columns).normal_(0, std, generator=g) for g in generators]
-                weights.append(nn.Parameter(torch.stack(drawn)))
-            self.b.append(nn.Parameter(torch.zeros(len(self.seeds), n)))
+                empty = torch.empty(len(generators), rows, columns, **PLAIN)
+                for matrix, generator in zip(empty, generators, strict=True):
+                    matrix.normal_(0, std, generator=generator)
+                weights.append(nn.Parameter(empty))
+            self.b.append(nn.Parameter(torch.zeros(len(self.seeds), n, **PLAIN)))
 
     @property
     def n_levels(self) -> int:
@@ -149,6 +151,7 @@ def _null_losses(model: LevelledModel, draw: Draw, stream: Streams) -> list[floa
     return nulls
 
 
+@torch.enable_grad()
 def train_levels(
     model: LevelledModel,
     draw: Draw,
@@ -173,8 +176,8 @@ def train_levels(
 
     Raises: ValueError, before any work, naming the argument and what is allowed.
     """
-    if not isinstance(model, LevelledModel):
-        raise ValueError(f"model must be a LevelledModel; got {type(model).__name__}")
+    check_plain("model", model, LevelledModel)
+    learned = list(trainable(model).values())
     n_steps = checks.whole_number("n_steps", n_steps)
     batch_size = checks.whole_number("batch_size", batch_size)
     checks.true_or_false("progress", progress)
@@ -191,7 +194,7 @@ def train_levels(
     numbers, stream_of = np.unique(streams, return_inverse=True)
     rows = torch.from_numpy(stream_of)  # indexing by it copies number by number, many times slower
     random = Streams([int(s) * 1_000_003 + data_seed + 1 for s in numbers])
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
+    optimiser = torch.optim.Adam(learned, lr=0.0, fused=True)
     for step in progress_bar(range(n_steps), shown=progress, desc="train", unit="step"):
         inputs, targets = (
             [level.mT.contiguous().index_select(0, rows) for level in part]

@@ -8,8 +8,8 @@ depends on its own seed and settings, not on its neighbours; the engines differ 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
@@ -19,12 +19,12 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import checks, kernel
 from .features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
-from .models import ToyModel, beyond_flags, check_match
+from .models import ToyModel, beyond_flags, check_match, form, trainable
 from .progress import progress_bar
 
 BLOCK_BYTES = 2**27  # working memory of one block of instances, about
@@ -81,14 +81,19 @@ class Settings:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    @cached_property
-    def rates(self) -> Float[np.ndarray, " n_steps"]:
-        return learning_rates(self.n_steps, self.lr, self.warmup, self.schedule)
+    def rates(self, steps: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Learning rates at these steps."""
+        return _rates(steps, self.n_steps, self.lr, self.warmup, self.schedule)
 
-    @cached_property
-    def slopes(self) -> Float[np.ndarray, " n_steps"]:
-        """Of shut output ReLUs."""
-        return self.revival * np.maximum(0, 1 - 2 * np.arange(self.n_steps) / self.n_steps)
+    def slopes(self, steps: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Of shut output ReLUs, at these steps."""
+        return self.revival * np.maximum(0, 1 - 2 * steps / self.n_steps)
+
+    def one_by_one(self, low: int, high: int) -> Iterator[tuple[float, float]]:
+        """Learning rate and slope of every step from low to below high; few are held at a time."""
+        for first in range(low, high, 1024):
+            steps = np.arange(first, min(high, first + 1024))
+            yield from zip(self.rates(steps).tolist(), self.slopes(steps).tolist(), strict=True)
 
     @cached_property
     def bounds(self) -> list[int]:
@@ -123,6 +128,22 @@ class TrainingRun:
         return np.argsort(self.loss, kind="stable")[: max(1, round(fraction * len(self.loss)))]
 
 
+def squared_errors(
+    model: ToyModel, x: Float[Tensor, "#n_instances batch n_features"], seen: Tensor | None = None
+) -> Float[Tensor, "n_instances batch n_features"]:
+    """(x'_i - y_i)^2 of the model's output, called as it is, hooks and all, and the target of x.
+
+    With `seen` the model is given that in the place of x.
+
+    Raises: ValueError for an output of another shape, which would be spread over the features in silence.
+    """
+    output = model(x if seen is None else seen)
+    wanted = (model.n_instances, *x.shape[1:])
+    if form(output) != form(x.expand(wanted)):
+        raise ValueError(f"model must give outputs of shape {wanted}, {x.dtype}; got {form(output)}")
+    return (output - model.target(x)).square()
+
+
 @torch.no_grad()
 def loss_and_gradients(
     model: ToyModel,
@@ -133,30 +154,36 @@ def loss_and_gradients(
     revival: float = 0.0,
     activity_cost: float = 0.0,
 ) -> tuple[Float[Tensor, " n_instances"], dict[str, Tensor]]:
-    """Loss of every instance and its gradient by parameter name, without autograd.
+    """Loss of every instance, and its gradient by parameter name, without autograd; frozen ones have none.
 
-    A model with parameters or methods of its own (`models.beyond_flags`) has them from autograd instead.
+    A model with parameters, methods or hooks of its own (`models.beyond_flags`) has gradients from autograd.
     empty_weight adds the loss on the empty input, that many times: only the biases feel it. revival is
     the slope given to output ReLUs that are shut, in the gradient alone. activity_cost adds that many
     times the mean of sum_j |h_j|.
 
     Shapes: importance (1 or n_instances, n_features); empty_weight a number or (n_instances, 1).
-    Raises: ValueError for an x that does not fit the model.
+    Raises: ValueError for an x that does not fit the model, or outputs that do not fit x.
     """
+    learned = trainable(model)
     if x.ndim != 3 or x.shape[::2] != (model.n_instances, model.n_features):
         wanted = f"({model.n_instances}, batch, {model.n_features})"
         raise ValueError(f"x must be {wanted}; got {tuple(x.shape)}")
     nothing = torch.zeros_like(model.b_final)  # the empty input
     if beyond_flags(model):
         with torch.enable_grad():
-            errors = (model(x) - model.target(x)).square() * importance[:, None]
-            error = (model(nothing[:, None])[:, 0] - model.target(nothing)).square()
+            errors = squared_errors(model, x) * importance[:, None]
+            error = squared_errors(model, nothing[:, None])[:, 0]
             loss = errors.sum(2).mean(1) + (empty_weight * importance * error).sum(1)
             if activity_cost:
                 loss = loss + activity_cost * model.hidden(x).abs().sum(2).mean(1)
-            parameters = dict(model.named_parameters())
-            found = torch.autograd.grad(loss.sum(), list(parameters.values()), materialize_grads=True)
-        return loss.detach(), {n: g.contiguous() for n, g in zip(parameters, found, strict=True)}
+            found: Sequence[Tensor | None] = [None] * len(learned)
+            if loss.requires_grad:
+                found = torch.autograd.grad(loss.sum(), list(learned.values()), allow_unused=True)
+        if all(g is None for g in found):
+            raise ValueError(f"model must depend on what it learns; got a loss without {', '.join(learned)}")
+        zeros = {name: torch.zeros_like(p) for name, p in learned.items()}
+        given = zip(zeros, found, strict=True)
+        return loss.detach(), {n: zeros[n] if g is None else g.contiguous() for n, g in given}
     scale = 1 / x.shape[1]
     h = x @ model.W_in.mT
     if model.hidden_relu:
@@ -186,7 +213,7 @@ def loss_and_gradients(
     else:
         gradients["W1"] = grad_in
         gradients["W2"] = grad_o.mT @ h
-    return loss, gradients
+    return loss, {name: gradients[name] for name in learned}
 
 
 @dataclass
@@ -224,9 +251,14 @@ class _Streams:
 
 
 def _train_block_in_torch(
-    model: ToyModel, features: SparseFeatures, settings: Settings, bounds: Sequence[int], report: Callable
+    model: ToyModel,
+    features: SparseFeatures,
+    settings: Settings,
+    bounds: Sequence[int],
+    report: Callable[[int, np.ndarray], bool],
+    stopped: Event,
 ) -> None:
-    parameters = dict(model.named_parameters())
+    parameters = trainable(model)
     for parameter in parameters.values():  # fused Adam reads memory in order: gradients have this layout
         parameter.data = parameter.data.contiguous()
     device, dtype = model.b_final.device, model.b_final.dtype
@@ -236,26 +268,28 @@ def _train_block_in_torch(
     empty_weight = torch.tensor((1 - active) / active, dtype=dtype, device=device)[:, None]
     fused = True if device.type in ("cpu", "cuda") else None
     optimiser = torch.optim.Adam(
-        model.parameters(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=fused
+        parameters.values(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=fused
     )
     total = torch.zeros(model.n_instances, dtype=torch.float64, device=device)
     for low, high in pairwise(bounds):
         total.zero_()
-        for step in range(low, high):
+        for rate, slope in settings.one_by_one(low, high):
+            if stopped.is_set():
+                return
             x = streams.draw(settings.batch_size, model.b_final)
             loss, gradients = loss_and_gradients(
                 model,
                 x,
                 importance,
                 empty_weight=empty_weight,
-                revival=float(settings.slopes[step]),
+                revival=slope,
                 activity_cost=settings.activity_cost,
             )
             total += loss
             for name, gradient in gradients.items():
                 parameters[name].grad = gradient
             for group in optimiser.param_groups:
-                group["lr"] = float(settings.rates[step])
+                group["lr"] = rate
             optimiser.step()
         if not report(high, total.cpu().numpy() / (high - low) * active):
             break
@@ -276,7 +310,10 @@ def learning_rates(n_steps: int, lr: float, warmup: int, schedule: str) -> np.nd
     Raises: ValueError for a schedule other than "cosine" or "constant".
     """
     checks.choice("schedule", schedule, ["cosine", "constant"])
-    step = np.arange(n_steps)
+    return _rates(np.arange(n_steps), n_steps, lr, warmup, schedule)
+
+
+def _rates(step: np.ndarray, n_steps: int, lr: float, warmup: int, schedule: str) -> np.ndarray:
     rise = np.minimum(1, (step + 1) / max(1, warmup))
     return lr * rise * (0.5 * (1 + np.cos(np.pi * step / n_steps)) if schedule == "cosine" else 1.0)
 
@@ -305,7 +342,8 @@ def train(
 ) -> TrainingRun:
     """Train every instance of `model` in place with Adam, and measure its loss on held-out data.
 
-    A model with parameters or methods of its own beside the flags is trained by torch and autograd.
+    A model with parameters, methods or hooks of its own beside the flags is trained by torch and autograd, as
+    it is called; frozen parameters (`requires_grad_(False)`) stay as they are.
     lr falls to 0 along a cosine after `warmup` steps (schedule "cosine"), or stays ("constant").
     skip_empty draws only inputs with an active feature and adds the empty input's loss exactly: the same
     expectation with less noise, and no wasted work at high sparsity. revival gives shut output ReLUs that
@@ -321,13 +359,14 @@ def train(
     Memory: beside the models and the records, in each worker about 128 MB (BLOCK_BYTES) in torch, or one
             instance if that is more; in the compiled loops 0.5 MB of inputs (kernel.INPUT_BYTES), or one
             step's if that is more, and four times the parameters of a block of 64 instances at most.
-            It does not grow with n_steps.
+            It does not grow with n_steps, beside n_records and snapshots.
     Units:  n_steps, warmup in steps; patience in records; lr, revival at the start; activity_cost in loss
             per unit of activity.
     Raises: ValueError, before any work, naming the argument and what is allowed.
     Source: settings of our own; the authors train 10,000 steps of AdamW at a constant 1e-3.
     """
     check_match(model, features)
+    trainable(model)
     settings = Settings(
         n_steps, batch_size, lr, schedule, warmup, skip_empty, revival, activity_cost, models_per_stream,
         data_seed, n_records, snapshots, n_evaluation, patience,
@@ -359,11 +398,13 @@ def train(
 
         def report(step: int, loss: np.ndarray) -> bool:
             """Keep what this record brought; whether an instance of the block goes on."""
+            if stopped.is_set():
+                return False
             record = bounds.index(step)
             going = record - kept_at[rows] <= (patience or record)
             better = going
             if patience:
-                held_out = evaluate(part, part_features, n_samples=n_evaluation, seed=STOPPING)
+                held_out = _held_out_loss(part, part_features, n_evaluation, STOPPING, stopped)
                 better = going & (held_out < lowest[rows])
                 lowest[rows[better]] = held_out[better]
             history[record - 1, rows[going]] = loss[going]
@@ -372,16 +413,20 @@ def train(
             if step in taken:
                 copy(taken[step], going)
             bar.update(step - bounds[record - 1])
-            return not stopped.is_set() and bool((record - kept_at[rows] < (patience or record)).any())
+            return bool((record - kept_at[rows] < (patience or record)).any())
 
-        train_block(part, part_features, settings, bounds, report)
+        train_block(part, part_features, settings, bounds, report, stopped)
 
     with ThreadPoolExecutor(min(workers, len(blocks))) as pool, bar:
-        running = [pool.submit(run_block, rows) for rows in blocks]
         try:
-            for done in as_completed(running):
-                done.result()
-        finally:  # after Ctrl-C or an error, blocks end at their next record, and others do not begin
+            running = {pool.submit(run_block, rows) for rows in blocks}
+            while (
+                running
+            ):  # a turn now and then: where a lock cannot be interrupted, Ctrl-C comes between two
+                done, running = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+                for block in done:
+                    block.result()
+        finally:  # after Ctrl-C or an error, blocks end within a few steps, and others do not begin
             stopped.set()
             pool.shutdown(cancel_futures=True)
     seconds = time.perf_counter() - started
@@ -396,7 +441,7 @@ def choose_engine(engine: str, model: ToyModel, features: SparseFeatures, settin
     Raises: ValueError for another word, or an engine that cannot train this model so.
     """
     checks.choice("engine", engine, ["auto", "kernel", "single", "torch"])
-    refusal = kernel.refusal(model)
+    refusal = kernel.refusal_to_train(model)
     if engine in ("kernel", "single") and refusal:
         raise ValueError(f"engine {engine} cannot train this model: {refusal}")
     if settings.revival and (own := beyond_flags(model)):
@@ -418,7 +463,14 @@ def evaluate(
     """
     check_match(model, features)
     n_samples = checks.whole_number("n_samples", n_samples)
-    stream_seed = checks.seed("seed", seed, bits=53)
+    return _held_out_loss(model, features, n_samples, checks.seed("seed", seed, bits=53), Event())
+
+
+@torch.no_grad()
+def _held_out_loss(
+    model: ToyModel, features: SparseFeatures, n_samples: int, stream_seed: int, stopped: Event
+) -> np.ndarray:
+    """See `evaluate`; once `stopped` is set, anything."""
     device, dtype = model.b_final.device, model.b_final.dtype
     rows = np.broadcast_to(features.equal_rows, model.n_instances)
     importance = torch.tensor(features.importance, dtype=dtype, device=device).expand(model.n_instances, -1)
@@ -429,10 +481,10 @@ def evaluate(
         chosen = model if len(members) == model.n_instances else model.select(members)
         if kernel.pays_to_evaluate(chosen):
             weight = importance[members].numpy()
-            loss[members] = kernel.held_out_loss(chosen, weight, features, row, state, n_samples)
+            loss[members] = kernel.held_out_loss(chosen, weight, features, row, state, n_samples, stopped)
             continue
         left = n_samples
-        while left:
+        while left and not stopped.is_set():
             x = np.empty((min(left, 16384), features.n_features), np.float32)
             draw_dense(state, features.unit_probability[row], cdf, *features.units, features.signed, x)
             left -= len(x)
@@ -440,10 +492,10 @@ def evaluate(
             size = max(1, BLOCK_BYTES // (24 * len(x) * model.n_features))
             for part in np.array_split(members, -(-len(members) // size)):
                 chosen = model if len(part) == model.n_instances else model.select(part)
-                squared = (chosen(inputs) - chosen.target(inputs)).square().sum(1)
+                squared = squared_errors(chosen, inputs).sum(1)
                 loss[part] += (squared * importance[part]).sum(1).double().cpu().numpy() / n_samples
     nothing = torch.zeros_like(model.b_final)
-    empty = model(nothing[:, None])[:, 0] - model.target(nothing)
-    empty_loss = (importance * empty.square()).sum(1).double().cpu().numpy()
+    empty = squared_errors(model, nothing[:, None])[:, 0]
+    empty_loss = (importance * empty).sum(1).double().cpu().numpy()
     active = features.active_probability
     return active * loss + (1 - active) * empty_loss

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import checks, evidence, measures
 from .evidence import Interval
-from .models import ToyModel
+from .models import PLAIN, ToyModel
 
 Tests = dict[str, bool]
 
@@ -89,7 +89,8 @@ def dealt(model: ToyModel, times: int = 1) -> ToyModel:
         raise ValueError(f"model must be tied: one W; got {type(model).__name__}")
     copy = model.select(np.tile(np.arange(model.n_instances), checks.whole_number("times", times)))
     generator = torch.Generator().manual_seed(1)
-    copy.W.copy_(copy.W.gather(1, torch.rand(copy.W.shape, generator=generator).argsort(1)))
+    order = torch.rand(copy.W.shape, generator=generator, **PLAIN).argsort(1)
+    copy.W.copy_(copy.W.gather(1, order))
     return copy
 
 

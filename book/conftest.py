@@ -73,17 +73,11 @@ RunningKernel.get_message = wait_while_it_lives
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    if not isinstance(item, IPyNbCell):
-        return (yield)
-    when = "before it ran this cell"
     try:
-        if not item.parent.timed_out and not item.parent.kernel.is_alive():
-            raise KernelDied
-        when = "while it ran this cell"
         return (yield)
     except KernelDied:
         item.parent.kernel_died_in = item.name
-        raise NbCellError(item.cell_num, f"the kernel died {when}", item.cell.source) from None
+        raise NbCellError(item.cell_num, "the kernel died while it ran this cell", item.cell.source) from None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -29,9 +29,14 @@ def from_files(listing: str) -> dict[str, str]:
 
 def environment(kept: str) -> dict[str, str]:
     """The environment in which pip follows the kept settings and no others."""
+    # options of `pip config` too: with `user = true` in a file it would list the user's file alone
+    plain = {
+        f"PIP_{option}": "0"
+        for option in ("USER", "GLOBAL", "SITE", "QUIET", "VERBOSE", "REQUIRE_VIRTUALENV")
+    }
     pip = [sys.executable, "-m", "pip", "config", "list"]
-    listing = subprocess.run(pip, capture_output=True, encoding="utf-8", check=True).stdout
-    settings = {name: value for name, value in from_files(listing).items() if name in kept.split()}
+    run = subprocess.run(pip, env=os.environ | plain, stdout=subprocess.PIPE, encoding="utf-8", check=True)
+    settings = {name: value for name, value in from_files(run.stdout).items() if name in kept.split()}
     others = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     own = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     return others | settings | own

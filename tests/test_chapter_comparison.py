@@ -64,6 +64,8 @@ FAIL = {
     "an_exception": source(PRINTS, "print('hello')\n1 / 0"),
     "a_magic_that_does_not_exist": source(PRINTS, "%no_such_magic\nprint('hello')"),
     "saved_without_running": saved_without_running,
+    "kills_its_kernel": source(SHOWS, "import os; os.kill(os.getpid(), 9)"),
+    "ends_its_kernel": source(SHOWS, "import os; print('hello', flush=True); os._exit(0)"),
 }
 
 
@@ -86,7 +88,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         text=True,
         timeout=300,
     )
-    lines = re.findall(r"^(\w+)(?:\.|::)ipynb::Cell \d+ (PASSED|FAILED|ERROR)", run.stdout, re.MULTILINE)
+    lines = re.findall(
+        r"^(\w+)(?:\.|::)ipynb::Cell \d+ (PASSED|FAILED|ERROR|SKIPPED)", run.stdout, re.MULTILINE
+    )
     assert lines, run.stdout + run.stderr
     return {name: {said for other, said in lines if other == name} for name in {**PASS, **FAIL}}
 
@@ -101,3 +105,12 @@ def test_chapter_passes_when_only_machine_dependent_forms_differ(name: str, resu
 @pytest.mark.parametrize("name", FAIL)
 def test_chapter_fails_when_what_it_says_differs(name: str, results: Any) -> None:
     assert results[name] & {"FAILED", "ERROR"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kills_its_kernel", "ends_its_kernel"])
+def test_a_kernel_that_dies_is_said_at_once_and_the_cells_after_it_are_not_run(
+    name: str, results: Any
+) -> None:
+    # nbval's own would wait for 2,000 s, beyond the time that all of these chapters have together
+    assert results[name] == {"PASSED", "FAILED", "SKIPPED"}

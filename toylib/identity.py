@@ -93,7 +93,8 @@ def class_identity(model_class: type) -> str:
     and bytes; dicts in their order, sets in none. Installed packages count by version, toylib by its code.
 
     It cannot see: what is read from an object by a path that the code makes up and that leads beyond the
-    values above, changes made inside installed packages, their settings, and files that they read.
+    values above, changes made inside installed packages, their settings, files that they read, and what
+    is replaced at run time in the functions of toylib that train.
 
     Raises: ValueError naming the class and the value, if one has no lasting name: generators of random
             numbers, iterators, open files, locks, modules passed about as values, code that reads clocks,

@@ -1,6 +1,6 @@
 """The built site on localhost: `make serve` runs this.
 
-    python tests/serve.py PORT
+python tests/serve.py PORT [--try]
 """
 
 import functools
@@ -11,8 +11,11 @@ from pathlib import Path
 SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
 
 
-def main(port: str) -> str:
-    """Serve until Ctrl-C; a sentence if that port can't be had, else empty. Port 0 is any that is free."""
+def main(port: str, only: str = "") -> str:
+    """Serve until Ctrl-C; a sentence if that port can't be had, else empty. Port 0 is any that is free.
+
+    only: "--try" to say whether it can be had, before there is anything to serve.
+    """
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(SITE))
     try:
         if int(port) > 65535:
@@ -25,6 +28,8 @@ def main(port: str) -> str:
     except OSError:
         return f"PORT must be one that nothing else listens on; got {port}: make serve PORT=8001, for one"
     with server:
+        if only:
+            return ""
         print(f"Serving the book at http://localhost:{server.server_port}/ (stop with Ctrl-C)", flush=True)
         try:
             server.serve_forever()

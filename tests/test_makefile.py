@@ -85,6 +85,92 @@ def test_the_scripts_behind_it_name_what_is_wrong(script: str, wrong: str, messa
     assert "Traceback" not in text
 
 
+@pytest.mark.bad_input
+def test_a_port_that_cannot_be_had_is_named_before_any_work() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, text = said(sys.executable, "tests/serve.py", str(port), "--try")
+        assert status == 1
+        assert text.startswith(f"PORT must be one that nothing else listens on; got {port}")
+    assert said(sys.executable, "tests/serve.py", "65536") == (
+        1,
+        "PORT must be a whole number up to 65535; got '65536'\n",
+    )
+    assert said(sys.executable, "tests/serve.py", "0", "--try") == (0, "")
+    _, recipe = said("make", "-n", "serve")
+    assert recipe.index("--try") < recipe.index("test -f _build/html/index.html")
+
+
+def fresh(folder: Path) -> Path:
+    """What an environment is made from, in a folder that has none."""
+    (folder / "tests").mkdir(parents=True)
+    for name in (
+        "Makefile",
+        "requirements.txt",
+        "requirements-weights.txt",
+        "pyproject.toml",
+        "tests/machine.py",
+    ):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", ["a:b", "a{b", "b}", "$HOME", "$(echo a)", "${x}"])
+def test_a_folder_whose_name_the_installers_misread_is_named_before_any_work(
+    tmp_path: Path, name: str
+) -> None:
+    status, text = said("make", "environment", cwd=fresh(tmp_path / name))
+    assert status != 0
+    assert "The book's folder must be one whose path has none of : { } $ in it" in text
+    assert text.splitlines()[0].endswith(f"got {(tmp_path / name).resolve()}")
+    assert not (tmp_path / name / ".venv").exists()
+
+
+# brackets and the like, of which jupyter-book, make, bash or pip make something of their own
+@pytest.mark.parametrize(
+    "name", ["book[2]", "a b", "-x", "*?!", "#1 100%", 'it\'s "so" & `so`;', "é~\\(x)|<>@=,^"]
+)
+def test_a_folder_of_another_name_gets_its_environment_and_its_settings(tmp_path: Path, name: str) -> None:
+    folder = fresh(tmp_path / name)
+    (folder / "show.mk").write_text("show:\n\t@env\n")
+    status, text = said("make", "-n", "environment", cwd=folder)
+    assert status == 0
+    assert "-m venv --clear .venv" in text
+    status, text = said("make", "-f", "Makefile", "-f", "show.mk", "show", cwd=folder)
+    assert f"IPYTHONDIR={folder.resolve()}/.venv/settings/ipython\n" in text
+    # the recipe's own test of the folder lets it pass, and stops at the Python that is none
+    program(folder, "python", 'case "$*" in *print*) echo 3.15;; *) exit 1;; esac')
+    status, text = said("make", "environment", "PYTHON=./python", cwd=folder)
+    assert text.startswith("This book needs Python 3.11 to 3.14; ")
+    assert "python is 3.15. Install one, or name it" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["book[2]", "*?!#1 it's"])
+def test_pages_are_made_of_the_table_of_contents_alone_whatever_the_folder_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / name
+    shutil.copytree(ROOT / "_ext", folder / "_ext")
+    (folder / "book").mkdir()
+    for file in ("_config.yml", "README.md", "CHANGELOG.md"):
+        shutil.copy(ROOT / file, folder / file)
+    for file in ("logo.svg", "favicon.svg", "preview.png", "references.bib"):
+        shutil.copy(ROOT / "book" / file, folder / "book" / file)
+    for page in ("front", "other", "draft"):
+        (folder / "book" / f"{page}.md").write_text(f"# {page}\n")
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: book/front\nchapters:\n  - file: book/other\n")
+    build = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", build, "build", ".", "-W", "--keep-going", "--quiet"]
+    status, text = said(*command, cwd=folder)
+    assert status == 0, text
+    pages = {
+        path.stem for path in (folder / "_build" / "html").rglob("*.html") if "_static" not in path.parts
+    }
+    assert pages == {"front", "other", "index", "genindex", "search", "404"}
+
+
 def test_the_benchmark_starts() -> None:
     status, text = said(sys.executable, "tests/bench.py", "--help")
     assert status == 0, text
@@ -103,9 +189,7 @@ def test_importing_the_package_sets_one_thread_unless_the_user_has_said_otherwis
 
 
 def test_a_fresh_copy_says_that_it_makes_an_environment(tmp_path: Path) -> None:
-    for name in ("Makefile", "requirements.txt", "requirements-weights.txt", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    status, text = said("make", "-n", "environment", cwd=tmp_path)
+    status, text = said("make", "-n", "environment", cwd=fresh(tmp_path / "copy"))
     assert status == 0
     assert "-m venv --clear .venv" in text
 

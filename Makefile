@@ -129,7 +129,7 @@ comma := ,
 
 book: $(READY)  ## re-execute chapters that are out of date, build the site
 	@$(call say,Chapters: re-executing those that are out of date)
-	@$(PY) -m toylib.chapters execute
+	@$(PY) -m toylib.page execute
 	@$(MAKE) site
 	@printf '\nThe book is built. Open it:\n  %s\nor serve it on localhost with: make serve\n' "$$(pwd)/_build/html/index.html"
 
@@ -144,13 +144,13 @@ site: $(READY)
 
 reproduce: $(READY)  ## re-execute every chapter from nothing, build the site
 	@$(call say,Chapters: re-executing every one)
-	@$(PY) -m toylib.chapters execute --all
+	@$(PY) -m toylib.page execute --all
 	@$(MAKE) site
-	@$(PY) -m toylib.chapters claims
+	@$(PY) -m toylib.page claims
 
 claims: $(READY)  ## the scoreboard as a table; JSON=1 writes _build/claims.json
 	@mkdir -p _build
-	@$(PY) -m toylib.chapters claims $(if $(JSON),--json _build/claims.json)
+	@$(PY) -m toylib.page claims $(if $(JSON),--json _build/claims.json)
 
 bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 their larger configurations to the end
 	@mkdir -p _build
@@ -187,7 +187,7 @@ check: $(READY)  ## lint, format, types, chapters up to date: under a minute
 	@$(call say,Types)
 	@$(PY) -m mypy
 	@$(call say,Chapters: are their outputs those of this toylib?)
-	@$(PY) -m toylib.chapters check
+	@$(PY) -m toylib.page check
 
 test: browser check  ## check, unit tests, site built and opened in a browser, chapters re-executed and compared
 	@mkdir -p $(LOG) && rm -f $(LOG)/*.txt

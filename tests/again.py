@@ -28,8 +28,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from toylib.chapters import FRONT_PAGE, chapters
 from toylib.evidence import records
+from toylib.page.records import FRONT_PAGE, chapters
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "_build" / "again"
@@ -127,9 +127,9 @@ if SHIFT:
     changes |= {"numpy.random": shift_numpy, "torch": shift_torch, "toylib.features": shift_features,
                 "sklearn.utils.validation": shift_sklearn}
 if TRAINING > 1:
-    changes |= {"toylib.training": longer("train"), "toylib.toys": longer("train_levels"),
-                "toylib.attacks": longer("train_adversarially"),
-                "toylib.recovery": longer("train_autoencoder")}
+    changes |= {"toylib.training": longer("train"), "toylib.studies.levelled": longer("train_levels"),
+                "toylib.studies.attacks": longer("train_adversarially"),
+                "toylib.studies.recovery": longer("train_autoencoder")}
 if FLOAT64:
     changes |= {"toylib.training": double_evaluate, "toylib.measures": double_all}
 

@@ -25,7 +25,7 @@ import torch
 
 from toylib.features import TRAINING, SparseFeatures, draw, new_stream
 from toylib.models import ReLUHiddenModel, ReLUOutputModel, ToyModel
-from toylib.starts import search
+from toylib.runs.starts import search
 from toylib.training import evaluate, train
 
 AUTHORS_STEPS, AUTHORS_BATCH = 10_000, 1024

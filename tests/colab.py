@@ -27,7 +27,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from toylib import chapters
+from toylib.page import records
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "_build" / "colab"
@@ -152,7 +152,7 @@ def main() -> int:
     check = CHECK.format(repository=repository, commit=head.stdout.decode().strip(), versions=versions)
 
     failed = 0
-    for chapter in options.chapters or chapters.chapters(ROOT / "book"):
+    for chapter in options.chapters or records.chapters(ROOT / "book"):
         started = time.perf_counter()
         why = run(chapter, python, settings, check)
         failed += bool(why)

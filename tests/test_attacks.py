@@ -9,15 +9,15 @@ import pytest
 import torch
 from bad_input import table
 
-from toylib.attacks import (
+from toylib.features import SparseFeatures
+from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
+from toylib.studies.attacks import (
     analytic_attack,
     analytic_directions,
     gradient_attack,
     squared_error,
     train_adversarially,
 )
-from toylib.features import SparseFeatures
-from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 
 ONE = torch.ones(1, 1)
 

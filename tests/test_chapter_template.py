@@ -11,7 +11,8 @@ import chapter
 import pytest
 import yaml
 
-from toylib import chapters, evidence
+from toylib import evidence
+from toylib.page import commands, records, stamps
 
 ROOT = Path(__file__).resolve().parent.parent
 TOC = """format: jb-book
@@ -49,16 +50,16 @@ def test_a_new_chapter_is_listed_last_in_its_part_and_carries_its_name(tree):
 def test_the_template_executes_as_it_is_records_its_claim_and_builds(tree, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a chapter draws inline
     path = chapter.create("rare-birds", tree)
-    chapters.execute(path)
+    commands.execute(path)
     (claim,) = evidence.records([path])
     assert claim["id"] == "rare-birds"
     assert claim["verdict"] == "supported"
-    assert chapters.stale(path) == []
+    assert stamps.stale(path) == []
     cells = json.loads(path.read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output["output_type"] in ("stream", "error")]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
-    assert [task["chapter"] for task in chapters.exercises(tree / "book")] == ["A chapter's title"]
+    assert [task["chapter"] for task in records.exercises(tree / "book")] == ["A chapter's title"]
     compare = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "book", "--color=no"]
     shutil.copy(ROOT / "book" / "conftest.py", tree / "book")
     compared = subprocess.run(compare, cwd=tree, capture_output=True, text=True, timeout=300)

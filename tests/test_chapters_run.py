@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from toylib import chapters
+from toylib.page import commands, stamps
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,7 +40,7 @@ def test_a_checkout_has_unix_line_endings_whatever_the_reader_has_told_git(tmp_p
         ".gitattributes",
         "Makefile",
         ".ci/run",
-        "toylib/chapters.py",
+        "toylib/page/commands.py",
         "book/logo.svg",
         "book/preview.png",
     ):
@@ -68,16 +68,16 @@ def test_windows_line_endings_do_not_make_a_chapter_stale(
     data, path = book / "data" / "numbers.json", book / "small.ipynb"
     data.write_bytes(b'{\n "a": 1\n}\n')
     notebook = {"cells": [{"cell_type": "code", "source": ["open('data/numbers.json')\n", "print(1)"]}]}
-    monkeypatch.setattr(chapters, "PACKAGE_FOLDER", package)
-    names = ["toylib.models", "toylib.training", "toylib.lab"]
-    before = chapters._module_digests(names), chapters._cells_digest(notebook, path.parent)
+    monkeypatch.setattr(stamps, "PACKAGE_FOLDER", package)
+    names = ["toylib.models", "toylib.training", "toylib.page.lab"]
+    before = stamps._module_digests(names), stamps.cells_digest(notebook, path.parent)
     for file in [data, *package.rglob("*.py"), *package.rglob("*.mjs")]:
         file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     notebook["cells"][0]["source"] = ["open('data/numbers.json')\r\n", "print(1)"]
-    assert (chapters._module_digests(names), chapters._cells_digest(notebook, path.parent)) == before
+    assert (stamps._module_digests(names), stamps.cells_digest(notebook, path.parent)) == before
     (package / "models.py").write_bytes(b"# another\r\n" + (package / "models.py").read_bytes())
     data.write_bytes(b'{\r\n "a": 2\r\n}\r\n')
-    after = chapters._module_digests(names), chapters._cells_digest(notebook, path.parent)
+    after = stamps._module_digests(names), stamps.cells_digest(notebook, path.parent)
     assert after[0]["toylib.models"] != before[0]["toylib.models"]
     assert after[1] != before[1]
 
@@ -110,7 +110,7 @@ def test_a_chapter_runs_in_this_python_whatever_kernels_are_installed_elsewhere(
         "import sys; print(sys.executable)",
         "from importlib.util import find_spec; print(find_spec('only_there'))",
     )
-    chapters.execute(path)
+    commands.execute(path)
     assert printed(path) == [f"{sys.executable}\n", "None\n"]
     shutil.copy(ROOT / "book" / "conftest.py", tmp_path)
     compare = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", path.name, "--color=no"]
@@ -129,7 +129,7 @@ def test_a_cell_that_ends_its_kernel_is_named_at_once_and_nothing_is_stored(
     path = chapter(tmp_path, "1", end, "2")
     before = path.read_bytes()
     started = time.monotonic()
-    assert chapters.main(["execute", "--all", str(path)]) == 1
+    assert commands.main(["execute", "--all", str(path)]) == 1
     assert time.monotonic() - started < 30
     assert "the kernel died in its code cell 2" in capfd.readouterr().err
     assert path.read_bytes() == before

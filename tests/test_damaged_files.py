@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from toylib import chapters, evidence, notebook
+from toylib import evidence
 from toylib.models import ReLUOutputModel
-from toylib.sweep import Block, _load, _save
+from toylib.page import commands, notebook, records, stamps
+from toylib.runs.sweep import Block, _load, _save
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -58,10 +59,10 @@ def a_chapter():
     )
     output = new_output("execute_result", data=verdict._repr_mimebundle_(), execution_count=1)
     pages = {
-        chapters.STAMP: {"modules": {"toylib.evidence": "0"}, "packages": {"numpy": "1"}},
-        chapters.SCOREBOARD: {"digest": "0"},
-        chapters.EXERCISES: {"digest": "0"},
-        chapters.GALLERY: {"figures": [["chapter", "fig-a"]], "digest": "0"},
+        stamps.STAMP: {"modules": {"toylib.evidence": "0"}, "packages": {"numpy": "1"}},
+        stamps.SCOREBOARD: {"digest": "0"},
+        stamps.EXERCISES: {"digest": "0"},
+        stamps.GALLERY: {"figures": [["chapter", "fig-a"]], "digest": "0"},
     }
     outputs = [
         new_output("display_data", data={"text/plain": "", kind: page}) for kind, page in pages.items()
@@ -87,11 +88,11 @@ def test_the_chapter_that_is_damaged_below_is_whole(tmp_path):
 
 READERS = {
     "records": lambda file: evidence.records([file]),
-    "stale": chapters.stale,
-    "exercises": lambda file: chapters.exercises(file.parent),
-    "figure": lambda file: chapters.figure(file, "fig-a"),
+    "stale": stamps.stale,
+    "exercises": lambda file: records.exercises(file.parent),
+    "figure": lambda file: records.figure(file, "fig-a"),
     "scoreboard": lambda file: notebook.scoreboard(file.parent)._repr_mimebundle_(),
-    "shown": lambda file: [chapters.shown_estimate(claim) for claim in evidence.records([file])],
+    "shown": lambda file: [records.shown_estimate(claim) for claim in evidence.records([file])],
 }
 
 
@@ -119,7 +120,7 @@ def test_a_chapter_with_one_changed_value_is_read_or_named(tmp_path, new):
 def test_each_stamp_of_a_page_is_compared(tmp_path):
     """The chapter above carries stamps that fit nothing."""
     (file := tmp_path / "chapter.ipynb").write_text(json.dumps(CHAPTER))
-    said = chapters.stale(file)
+    said = stamps.stale(file)
     for what in ("toylib.evidence has", "numpy was 1", "records have", "exercises have", "figures have"):
         assert any(what in reason for reason in said), what
 
@@ -130,7 +131,7 @@ def test_each_stamp_of_a_page_is_compared(tmp_path):
 @pytest.mark.parametrize("command", [["check"], ["claims"], ["execute"], ["execute", "--all"]], ids=" ".join)
 def test_each_command_names_a_damaged_chapter(tmp_path, capsys, command, content):
     (file := tmp_path / "chapter.ipynb").write_text(content)
-    assert chapters.main([*command, "--book", str(tmp_path)]) == 2
+    assert commands.main([*command, "--book", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert f"error: {file} must be a notebook" in said
     assert "Traceback" not in said
@@ -140,7 +141,7 @@ def test_each_command_names_a_damaged_chapter(tmp_path, capsys, command, content
 @pytest.mark.parametrize("command", ["check", "claims", "execute"])
 def test_a_folder_without_chapters_is_named(tmp_path, capsys, command):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        assert chapters.main([command, "--book", str(folder)]) == 2
+        assert commands.main([command, "--book", str(folder)]) == 2
         assert f"folder must hold chapters (.ipynb); got {folder}" in capsys.readouterr().err
 
 

@@ -13,7 +13,7 @@ import pytest
 from bad_input import refused
 from IPython.core.inputtransformer2 import TransformerManager
 
-from toylib import data
+from toylib.page import data
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"

@@ -14,9 +14,10 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrize
 
+from toylib.engines.settings import Settings
 from toylib.features import HELD_OUT, TRAINING, SparseFeatures, draw_dense, new_stream
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.training import Settings, evaluate, train
+from toylib.training import evaluate, train
 
 # inputs need no gradient here, of which torch warns where a hook looks at gradients
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook")

@@ -11,7 +11,7 @@ from bad_input import refused
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
-from toylib import figures
+from toylib.page import figures
 
 PENTAGON = np.stack([np.cos(2 * np.pi * np.arange(5) / 5), np.sin(2 * np.pi * np.arange(5) / 5)])
 DENSITY = np.array([1.0, 0.3, 0.1, 0.03])

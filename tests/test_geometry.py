@@ -9,7 +9,8 @@ import pytest
 import torch
 from bad_input import table
 
-from toylib import geometry, measures
+from toylib import measures
+from toylib.studies import geometry
 
 LEVELS = {
     "single": Fraction(1),

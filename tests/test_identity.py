@@ -20,9 +20,10 @@ from bad_input import refused
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from toylib import identity, models
-from toylib.identity import class_identity
+from toylib import models
 from toylib.models import ReLUHiddenModel
+from toylib.runs import identity
+from toylib.runs.identity import class_identity
 
 BEGIN = """
 import collections, dataclasses, enum, functools, math, operator, types

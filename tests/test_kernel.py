@@ -1,6 +1,7 @@
 """The compiled loops: the same numbers as torch, and for each model the same bits in any company."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from toylib import kernel, training
+from toylib import engines, training
+from toylib.engines import compiled
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 
@@ -141,7 +143,7 @@ def test_where_training_stops_for_records_does_not_change_the_result(engine):
 def test_inputs_drawn_a_few_steps_at_a_time_are_the_same_inputs(engine, monkeypatch):
     features = SparseFeatures(6, 0.2)
     whole = trained(started(ReLUHiddenModel, range(3)), features, engine)
-    monkeypatch.setattr(kernel, "INPUT_BYTES", 3 * 8 * 6 * 32)  # three steps
+    monkeypatch.setattr(compiled, "INPUT_BYTES", 3 * 8 * 6 * 32)  # three steps
     parts = trained(started(ReLUHiddenModel, range(3)), features, engine)
     assert torch.equal(whole.model.W, parts.model.W)
 
@@ -192,7 +194,7 @@ def test_a_model_that_the_kernel_does_not_know_is_refused_with_the_reason(engine
 
 
 def test_a_model_that_only_flips_flags_is_trained_by_the_kernel():
-    assert kernel.refusal(UntiedLinearModel(3, 2)) is None
+    assert compiled.refusal(UntiedLinearModel(3, 2)) is None
 
 
 def chosen(model, models_per_stream=64):
@@ -224,12 +226,12 @@ def test_blocks_hold_one_stream_each_and_every_instance_once():
     model = ReLUHiddenModel(3, 2, np.tile(range(100), 2))
     features = SparseFeatures(3, np.repeat([0.1, 0.2], 100))
     settings = training.Settings(n_steps=1, batch_size=1)
-    blocks = kernel.blocks(model, features, settings, 1, "kernel")
+    blocks = compiled.SideBySide(settings, "").blocks(model, features, 1)
     assert np.array_equal(np.sort(np.concatenate(blocks)), np.arange(200))
     for block in blocks:
         streams, _ = features.select(block).streams(model.seeds[block], 64)
         assert len(streams) == 1
-        assert len(block) <= kernel.TILES * kernel.LANES
+        assert len(block) <= compiled.TILES * compiled.LANES
     # two density settings of 64 and 36 seeds each
     assert sorted(len(block) for block in blocks) == [36, 36, 64, 64]
 
@@ -237,7 +239,7 @@ def test_blocks_hold_one_stream_each_and_every_instance_once():
 COLD = """
 import sys, numpy as np
 sys.path.insert(0, {folder!r})
-import toylib.kernel
+import toylib.engines.compiled
 assert toylib.__file__.startswith({folder!r})
 from toylib.features import SparseFeatures
 from toylib.models import ReLUOutputModel
@@ -265,21 +267,24 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
     home.mkdir()
     package = folder / "toylib"
     package.mkdir(parents=True)
-    for source in (ROOT / "toylib").glob("*.py"):
-        (package / source.name).write_text(source.read_text())
+    for source in (ROOT / "toylib").rglob("*.py"):
+        copy = package / source.relative_to(ROOT / "toylib")
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(source.read_text())
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
-    kept = {path.name.split("-")[0] for path in (package / "__pycache__").glob("*.nbc")}
+    kept = {path.name.split("-")[0] for path in package.rglob("*.nbc")}
     assert {"loops.steps_side_by_side", "features.draw"} <= kept
 
-    for path in (package / "__pycache__").iterdir():
-        path.unlink()
-    (package / "__pycache__").rmdir()
+    for folder_of_code in list(package.rglob("__pycache__")):
+        shutil.rmtree(folder_of_code)
+        if blocked == "file":
+            folder_of_code.write_text("")
+        else:
+            folder_of_code.parent.chmod(0o500)
     if blocked == "file":
-        (package / "__pycache__").write_text("")
         (home / "cache").write_text("")
     else:
-        package.chmod(0o500)
         home.chmod(0o500)
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
@@ -294,9 +299,9 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
 def test_kernel_and_torch_measure_the_same_held_out_loss(model_class, settings, monkeypatch):
     features = SparseFeatures(6, importance=np.random.default_rng(0).uniform(0, 2, (40, 6)), **settings)
     model = started(model_class, range(40))
-    assert kernel.pays_to_evaluate(model)
+    assert compiled.pays_to_evaluate(model)
     ours = training.evaluate(model, features, n_samples=2345, seed=3)
-    monkeypatch.setattr(kernel, "pays_to_evaluate", lambda model: False)
+    monkeypatch.setattr(engines, "pays_to_measure", lambda model: False)
     # sums of single-precision squares, in another order
     np.testing.assert_allclose(ours, training.evaluate(model, features, n_samples=2345, seed=3), rtol=1e-5)
 
@@ -304,7 +309,7 @@ def test_kernel_and_torch_measure_the_same_held_out_loss(model_class, settings, 
 def test_held_out_loss_is_the_same_in_pieces_of_any_size(monkeypatch):
     features, model = SparseFeatures(6, 0.3), started(ReLUHiddenModel, range(40))
     whole = training.evaluate(model, features, n_samples=5000)
-    monkeypatch.setattr(kernel, "INPUT_BYTES", 1)  # 512 inputs at a time
+    monkeypatch.setattr(compiled, "INPUT_BYTES", 1)  # 512 inputs at a time
     np.testing.assert_allclose(training.evaluate(model, features, n_samples=5000), whole, rtol=1e-12)
 
 

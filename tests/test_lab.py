@@ -22,11 +22,13 @@ import torch
 from bad_input import refused
 from playwright.sync_api import Browser, Page, expect
 
-from toylib import measures, verdicts
+from toylib import measures
+from toylib.engines.reference import loss_and_gradients
 from toylib.features import SparseFeatures
-from toylib.lab import FALLBACK, LIMITS, PRESETS, SOURCE, WIDGET, Lab, retrain
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.training import loss_and_gradients, train
+from toylib.page.lab import FALLBACK, LIMITS, PRESETS, SOURCE, WIDGET, Lab, retrain
+from toylib.studies import verdicts
+from toylib.training import train
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = Path(__file__).with_name("lab_cases.json")
@@ -678,7 +680,7 @@ def test_a_solid_is_turned_by_dragging(visit: Any) -> None:
 
 def test_widget_and_page_carry_the_same_module_byte_for_byte() -> None:
     lab = Lab()
-    module = (ROOT / "toylib" / "lab" / "lab.mjs").read_bytes()
+    module = (ROOT / "toylib" / "page" / "lab" / "lab.mjs").read_bytes()
     assert str(lab._esm).encode() == module
     assert module in lab.html().encode()
     assert b"</script" not in module.lower()

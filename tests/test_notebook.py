@@ -12,8 +12,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 import toylib
-from toylib import chapters, notebook
 from toylib.evidence import MIME
+from toylib.page import commands, notebook, records, stamps
 
 SETUP = "from toylib import evidence, notebook\nnotebook.setup()"
 CLAIM = 'claim = evidence.Claim("claim-9", "S", "P; refuted if not")\nclaim'
@@ -33,7 +33,7 @@ def executed(tmp_path_factory):
     book = tmp_path_factory.mktemp("book")
     write(book / "chapter.ipynb", SETUP, CLAIM, "notebook.glue(rate=0.25)", VERDICT)
     write(book / "scoreboard.ipynb", SETUP, "notebook.scoreboard()")
-    assert chapters.main(["execute", "--book", str(book)]) == 0
+    assert commands.main(["execute", "--book", str(book)]) == 0
     return book
 
 
@@ -49,14 +49,14 @@ def edit(path, change):
 
 
 def test_an_executed_book_is_up_to_date_and_executes_nothing_again(book, capsys):
-    assert chapters.main(["check", "--book", str(book)]) == 0
-    assert chapters.main(["execute", "--book", str(book)]) == 0
+    assert commands.main(["check", "--book", str(book)]) == 0
+    assert commands.main(["execute", "--book", str(book)]) == 0
     assert capsys.readouterr().out.count("up to date") == 3
 
 
 def test_claims_are_printed_and_written(book, tmp_path, capsys):
     target = tmp_path / "new" / "claims.json"
-    assert chapters.main(["claims", "--book", str(book), "--json", str(target)]) == 0
+    assert commands.main(["claims", "--book", str(book), "--json", str(target)]) == 0
     assert "0.5 [0.4, 0.6], 7 models" in capsys.readouterr().out
     (claim,) = json.loads(target.read_text())
     expected = {
@@ -70,43 +70,43 @@ def test_claims_are_printed_and_written(book, tmp_path, capsys):
 
 
 def test_a_changed_line_of_toylib_makes_the_chapter_stale_and_is_named(book, tmp_path, monkeypatch, capsys):
-    changed = shutil.copytree(chapters.PACKAGE_FOLDER, tmp_path / "toylib")
+    changed = shutil.copytree(stamps.PACKAGE_FOLDER, tmp_path / "toylib")
     (changed / "evidence.py").write_text((changed / "evidence.py").read_text() + "\n# another line\n")
-    monkeypatch.setattr(chapters, "PACKAGE_FOLDER", changed)
-    assert chapters.main(["check", "--book", str(book)]) == 1
+    monkeypatch.setattr(stamps, "PACKAGE_FOLDER", changed)
+    assert commands.main(["check", "--book", str(book)]) == 1
     error = capsys.readouterr().err
     assert "chapter.ipynb is stale: toylib.evidence has changed" in error
     assert "2 of 2 chapters are stale" in error
 
 
 def test_a_module_the_chapter_does_not_use_leaves_it_up_to_date(book, tmp_path, monkeypatch):
-    changed = shutil.copytree(chapters.PACKAGE_FOLDER, tmp_path / "toylib")
+    changed = shutil.copytree(stamps.PACKAGE_FOLDER, tmp_path / "toylib")
     (changed / "figures.py").write_text("# quite another\n")
-    monkeypatch.setattr(chapters, "PACKAGE_FOLDER", changed)
-    assert chapters.stale(book / "chapter.ipynb") == []
+    monkeypatch.setattr(stamps, "PACKAGE_FOLDER", changed)
+    assert stamps.stale(book / "chapter.ipynb") == []
 
 
 def test_a_changed_cell_or_version_or_record_makes_it_stale(book):
     chapter, front = book / "chapter.ipynb", book / "scoreboard.ipynb"
     edit(chapter, lambda nb: nb["cells"][2].update(source=CLAIM + "  # changed"))
-    assert chapters.stale(chapter) == ["its cells, or data that they read, have changed"]
+    assert stamps.stale(chapter) == ["its cells, or data that they read, have changed"]
 
     def other_address(nb):
         nb["cells"][2].update(source=CLAIM + "\n# https://github.com/someone-else/a.book")
 
     edit(chapter, lambda nb: nb["cells"][2].update(source=CLAIM + "\n# https://github.com/owner/book"))
-    edit(chapter, lambda nb: nb["metadata"]["toylib"].update(cells=chapters._cells_digest(nb, book)))
+    edit(chapter, lambda nb: nb["metadata"]["toylib"].update(cells=stamps.cells_digest(nb, book)))
     edit(chapter, other_address)
-    assert chapters.stale(chapter) == []  # no number depends on where the repository lies
+    assert stamps.stale(chapter) == []  # no number depends on where the repository lies
 
     def other_torch(nb):
-        nb["cells"][1]["outputs"][0]["data"][chapters.STAMP]["packages"]["torch"] = "1.0"
+        nb["cells"][1]["outputs"][0]["data"][stamps.STAMP]["packages"]["torch"] = "1.0"
 
     edit(chapter, other_torch)
-    assert any(reason.startswith("torch was 1.0 and is") for reason in chapters.stale(chapter))
-    assert chapters.stale(front) == []
+    assert any(reason.startswith("torch was 1.0 and is") for reason in stamps.stale(chapter))
+    assert stamps.stale(front) == []
     edit(chapter, lambda nb: nb["cells"][4]["outputs"][0]["data"][MIME].update(estimate=0.55))
-    assert chapters.stale(front) == ["the chapters' records have changed"]
+    assert stamps.stale(front) == ["the chapters' records have changed"]
 
 
 def test_data_that_a_chapter_reads_makes_it_stale_when_they_change(book):
@@ -115,19 +115,19 @@ def test_data_that_a_chapter_reads_makes_it_stale_when_they_change(book):
     for path in (data, unread):
         path.write_text("[1]")
     page = write(book / "reading.ipynb", SETUP, "open('data/words.json').read()")
-    chapters.execute(page)
+    commands.execute(page)
     unread.write_text("[2]")
-    assert chapters.stale(page) == []
+    assert stamps.stale(page) == []
     data.write_text("[2]")
-    assert chapters.stale(page) == ["its cells, or data that they read, have changed"]
+    assert stamps.stale(page) == ["its cells, or data that they read, have changed"]
 
 
 def test_a_chapter_whose_process_is_killed_has_failed(book, monkeypatch):
     statuses = iter([-9, 0, 1])
     monkeypatch.setattr(
-        chapters.subprocess, "run", lambda command: subprocess.CompletedProcess(command, next(statuses))
+        commands.subprocess, "run", lambda command: subprocess.CompletedProcess(command, next(statuses))
     )
-    assert chapters._side_by_side([book / "chapter.ipynb"] * 3) == 2
+    assert commands._side_by_side([book / "chapter.ipynb"] * 3) == 2
 
 
 def test_exercises_are_read_from_the_chapters_and_a_new_one_makes_their_page_stale(book):
@@ -135,21 +135,21 @@ def test_exercises_are_read_from_the_chapters_and_a_new_one_makes_their_page_sta
     page = write(
         book / "teaching.ipynb",
         "from toylib import chapters, notebook\nnotebook.setup()",
-        'notebook.exercises(chapters.exercises("."))',
+        'notebook.exercises(records.exercises("."))',
     )
-    assert chapters.main(["execute", "--book", str(book), str(page)]) == 0
-    assert chapters.stale(page) == []
+    assert commands.main(["execute", "--book", str(book), str(page)]) == 0
+    assert stamps.stale(page) == []
     boxes = [
         ":::{admonition} Exercise 2 (medium, 10 minutes): two `W`",
         ":::{admonition} Experiment 1 (easy, 10 minutes): wings",
         ":::{admonition} Exercise without a number (hard, 9 minutes)",
     ]
     edit(chapter, lambda nb: nb["cells"][0].update(source="# On birds\n" + "\n".join(boxes)))
-    assert [tuple(task.values()) for task in chapters.exercises(book)] == [
+    assert [tuple(task.values()) for task in records.exercises(book)] == [
         (10, "easy", "On birds", "Experiment 1", "wings"),
         (10, "medium", "On birds", "Exercise 2", "two `W`"),
     ]
-    assert chapters.stale(page) == ["the chapters' exercises have changed"]
+    assert stamps.stale(page) == ["the chapters' exercises have changed"]
 
 
 @pytest.mark.parametrize(
@@ -166,17 +166,17 @@ def test_an_exercise_whose_title_the_teachers_page_cannot_read_is_named(book, ti
     title = f"Exercise 1{title if title[0] == ':' else f' {title}'}"
     edit(book / "chapter.ipynb", lambda nb: nb["cells"][0].update(source=f"{{admonition}} {title}"))
     with pytest.raises(ValueError, match=r"^chapter.ipynb: .* easy, medium, hard; got .*") as error:
-        chapters.exercises(book)
+        records.exercises(book)
     assert error.value.args[0].endswith(f"got `{title}`")
 
 
 def test_prose_may_change_without_a_new_run(book):
     edit(book / "chapter.ipynb", lambda nb: nb["cells"][0].update(source="# Another title"))
-    assert chapters.stale(book / "chapter.ipynb") == []
+    assert stamps.stale(book / "chapter.ipynb") == []
 
 
 def test_a_chapter_that_was_never_executed_is_stale(tmp_path):
-    assert chapters.stale(write(tmp_path / "new.ipynb", SETUP)) == [
+    assert stamps.stale(write(tmp_path / "new.ipynb", SETUP)) == [
         "it has not been executed from first to last"
     ]
 
@@ -185,7 +185,7 @@ def test_a_failing_chapter_is_named_and_its_old_outputs_stay(book, capfd):
     chapter = book / "chapter.ipynb"
     edit(chapter, lambda nb: nb["cells"][2].update(source="raise RuntimeError('broken on purpose')"))
     before = chapter.read_bytes()
-    assert chapters.main(["execute", "--book", str(book), str(chapter)]) == 1
+    assert commands.main(["execute", "--book", str(book), str(chapter)]) == 1
     assert "broken on purpose" in capfd.readouterr().err
     assert chapter.read_bytes() == before
     assert not list(book.glob("*.tmp"))
@@ -196,10 +196,10 @@ def test_chapters_run_side_by_side_and_the_front_page_after_them(tmp_path, capfd
     write(tmp_path / "b.ipynb", SETUP, "raise RuntimeError('broken on purpose')")
     write(tmp_path / "c.ipynb", SETUP)
     write(tmp_path / "scoreboard.ipynb", SETUP, "notebook.scoreboard()")
-    assert chapters.main(["execute", "--book", str(tmp_path)]) == 1
+    assert commands.main(["execute", "--book", str(tmp_path)]) == 1
     out, err = capfd.readouterr()
-    assert [chapters.stale(tmp_path / f"{name}.ipynb") for name in ("a", "c")] == [[], []]
-    assert chapters.stale(tmp_path / "b.ipynb") == ["it has not been executed from first to last"]
+    assert [stamps.stale(tmp_path / f"{name}.ipynb") for name in ("a", "c")] == [[], []]
+    assert stamps.stale(tmp_path / "b.ipynb") == ["it has not been executed from first to last"]
     assert "b.ipynb: failed; its stored outputs are as they were" in err
     assert out.rstrip().splitlines()[-1].startswith(f"{tmp_path / 'scoreboard.ipynb'}: done in")
     assert "claim-9: supported" in (tmp_path / "scoreboard.ipynb").read_text()
@@ -264,15 +264,15 @@ def test_a_figure_drawn_anew_makes_the_page_that_shows_it_stale(book):
         "from toylib import notebook\nnotebook.setup()",
         'notebook.gallery({"claim-9": "fig-x"})',
     )
-    assert chapters.main(["execute", "--book", str(book), str(page)]) == 0
-    assert chapters.stale(page) == []
+    assert commands.main(["execute", "--book", str(book), str(page)]) == 0
+    assert stamps.stale(page) == []
     edit(book / "chapter.ipynb", lambda content: content["cells"][2]["outputs"].pop())
-    assert chapters.stale(page) == ["the chapters' figures have changed"]
+    assert stamps.stale(page) == ["the chapters' figures have changed"]
     with_a_figure(book, (0, 0, 200))
-    assert chapters.stale(page) == ["the chapters' figures have changed"]
+    assert stamps.stale(page) == ["the chapters' figures have changed"]
     edit(book / "chapter.ipynb", lambda content: content["cells"][2]["outputs"].pop())
     with_a_figure(book)
-    assert chapters.stale(page) == []
+    assert stamps.stale(page) == []
 
 
 @pytest.mark.parametrize(
@@ -296,12 +296,12 @@ def test_chapters_follow_the_table_of_contents_and_the_front_page_comes_last(tmp
     (tmp_path / "_toc.yml").write_text(
         "root: book/scoreboard\nchapters:\n- file: book/beta\n- file: book/alpha\n"
     )
-    assert [p.stem for p in chapters.chapters(book)] == ["beta", "alpha", "unlisted", "scoreboard"]
+    assert [p.stem for p in records.chapters(book)] == ["beta", "alpha", "unlisted", "scoreboard"]
 
 
 @pytest.mark.parametrize("command", ["execute", "check"])
 def test_an_unknown_chapter_is_named(book, command, capsys):
-    assert chapters.main([command, "--book", str(book), "nowhere.ipynb"]) == 2
+    assert commands.main([command, "--book", str(book), "nowhere.ipynb"]) == 2
     assert "nowhere.ipynb is not a file; the chapters are" in capsys.readouterr().err
 
 
@@ -310,12 +310,12 @@ def test_a_damaged_chapter_is_named(tmp_path, content, capsys):
     path = tmp_path / "damaged.ipynb"
     path.write_text(content)
     for command in ("check", "execute", "claims"):
-        assert chapters.main([command, "--book", str(tmp_path)]) == 2
+        assert commands.main([command, "--book", str(tmp_path)]) == 2
         assert "damaged.ipynb must be a notebook" in capsys.readouterr().err
 
 
 def test_every_module_is_part_of_the_stamp():
-    stamp = notebook.setup().data[chapters.STAMP]
+    stamp = notebook.setup().data[stamps.STAMP]
     assert "toylib.evidence" in stamp["modules"]
     assert "missing" not in stamp["modules"].values()
     assert stamp["packages"]["torch"] != "missing"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bad_input import refused, table
 
-from toylib.recovery import SparseAutoencoder, mean_max_matching, train_autoencoder
+from toylib.studies.recovery import SparseAutoencoder, mean_max_matching, train_autoencoder
 
 
 def known(n_samples=6000, d=8, n=12, density=0.05):

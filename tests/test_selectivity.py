@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bad_input import table
 
-from toylib import selectivity
+from toylib.networks import selectivity
 
 
 def test_auroc_counts_the_pairs_that_the_concept_wins_with_ties_half():

@@ -9,7 +9,7 @@ from bad_input import refused
 
 from toylib.features import SparseFeatures
 from toylib.models import ReLUHiddenModel, ReLUOutputModel
-from toylib.starts import paired_losses, search
+from toylib.runs.starts import paired_losses, search
 from toylib.training import evaluate, train
 
 FEATURES = SparseFeatures(n_features=5, feature_probability=0.3, importance=0.75 ** np.arange(5))

@@ -18,10 +18,10 @@ import pytest
 import torch
 from bad_input import refused
 
-from toylib import sweep as sweep_module
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.sweep import sweep
+from toylib.runs import sweep as sweep_module
+from toylib.runs.sweep import sweep
 from toylib.training import train
 
 MODEL = {"n_features": 4, "n_hidden": 2}
@@ -58,13 +58,13 @@ def script(folder, body):
         import signal
         import joblib
         from toylib.models import ReLUHiddenModel
-        from toylib.sweep import sweep
+        from toylib.runs.sweep import sweep
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a script runs with &
 
         def wait_after(n):  # so that who stops this program then meets it at work
             import time
-            from toylib import sweep as module
+            from toylib.runs import sweep as module
             save, stored = module._save, []
 
             def slow(*arguments):
@@ -260,7 +260,7 @@ def test_a_method_of_toylib_that_is_replaced_is_part_of_what_is_stored(tmp_path,
 def test_another_process_finds_what_is_stored_however_the_class_was_made(tmp_path):
     program = f"""
         import functools, sys
-        from toylib import sweep as module
+        from toylib.runs import sweep as module
         from toylib.models import ReLUHiddenModel
 
         NAMES, OPTION = {{"twice", "half", "same", "none"}}, object()
@@ -315,7 +315,7 @@ def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path, f
     )
     program = f"""
         import own_target
-        from toylib.sweep import sweep
+        from toylib.runs.sweep import sweep
 
         def swept(n_jobs=2):
             return sweep(own_target.Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder={folder!r}, block_size=1,
@@ -514,7 +514,7 @@ def test_ctrl_c_while_a_block_is_written_leaves_no_half_of_it(tmp_path, expected
 def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected):
     body = """
         import os, signal, warnings
-        from toylib import sweep as module
+        from toylib.runs import sweep as module
         save, killed = module._save, []
 
         def kill_a_worker(store, block, result):

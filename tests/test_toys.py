@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from bad_input import table
 
-from toylib.toys import LevelledModel, Streams, relative_loss, train_levels
+from toylib.studies.levelled import LevelledModel, Streams, relative_loss, train_levels
 
 
 def draw_copies(batch_size, streams):

@@ -10,19 +10,13 @@ import pytest
 import torch
 from bad_input import refused
 
-from toylib import kernel, training
+from toylib import training
+from toylib.engines import compiled, reference
+from toylib.engines.reference import Torch, loss_and_gradients
+from toylib.engines.settings import Settings, learning_rates
 from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.training import (
-    STOPPING,
-    Settings,
-    _blocks,
-    _train_block_in_torch,
-    evaluate,
-    learning_rates,
-    loss_and_gradients,
-    train,
-)
+from toylib.training import STOPPING, evaluate, train
 
 MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel]
 SIGNED = SparseFeatures(5, 0.5, signed=True)
@@ -276,7 +270,7 @@ def test_held_out_loss_of_an_instance_does_not_depend_on_those_beside_it():
 def test_held_out_loss_agrees_whatever_the_memory_allowed(monkeypatch):
     features, model = SparseFeatures(5, 0.3), ReLUHiddenModel(5, 3, range(7))
     whole = evaluate(model, features, n_samples=20_000)
-    monkeypatch.setattr("toylib.training.BLOCK_BYTES", 24 * 16384 * 5 * 2)  # two instances at a time
+    monkeypatch.setattr("toylib.engines.reference.BLOCK_BYTES", 24 * 16384 * 5 * 2)  # two instances at a time
     np.testing.assert_allclose(evaluate(model, features, n_samples=20_000), whole, rtol=1e-5)
 
 
@@ -303,7 +297,7 @@ def test_an_instance_is_trained_alike_by_torch_alone_and_in_a_batch(model_class)
 
 def test_memory_allowed_to_torch_does_not_change_what_it_gives(monkeypatch):
     whole = run(ReLUHiddenModel(5, 3, range(8)), engine="torch", workers=1)
-    monkeypatch.setattr("toylib.training.BLOCK_BYTES", 24 * 32 * 8 * 3)
+    monkeypatch.setattr("toylib.engines.reference.BLOCK_BYTES", 24 * 32 * 8 * 3)
     parts = run(ReLUHiddenModel(5, 3, range(8)), engine="torch", workers=1)
     torch.testing.assert_close(parts.model.W, whole.model.W, rtol=1e-4, atol=1e-5)
 
@@ -323,8 +317,8 @@ def test_memory_of_the_compiled_loops_is_bounded_whatever_the_number_of_steps_an
         return at_most
 
     rows = 20 * 8 + 20
-    allowed = kernel.INPUT_BYTES * 1.1 + 64 * rows * 4 * 6 + 256 * 4 * (8 * 3 + 4 + 20) + 200_000
-    assert kernel.INPUT_BYTES < peak(200, 64) < allowed
+    allowed = compiled.INPUT_BYTES * 1.1 + 64 * rows * 4 * 6 + 256 * 4 * (8 * 3 + 4 + 20) + 200_000
+    assert compiled.INPUT_BYTES < peak(200, 64) < allowed
     assert peak(2000, 256) < allowed
 
 
@@ -361,8 +355,8 @@ def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_le
     each = 24 * 512 * (20 + 6)
     for allowed, sizes in [(each * 4, [4, 3, 3]), (each * 10, [10]), (each / 3, [1] * 10)]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("toylib.training.BLOCK_BYTES", int(allowed))
-            assert [len(block) for block in _blocks(model, settings, 1)] == sizes
+            patch.setattr("toylib.engines.reference.BLOCK_BYTES", int(allowed))
+            assert [len(block) for block in Torch(settings, "").blocks(model, SIGNED, 1)] == sizes
 
 
 PATIENT = dict(n_steps=300, n_records=30, schedule="constant", lr=0.03)
@@ -439,7 +433,7 @@ def test_weights_stored_transposed_are_trained_alike_by_torch():
     transposed.W2.data = transposed.W2.data.mT.contiguous().mT
     assert not transposed.W2.is_contiguous()
     for model in (plain, transposed):
-        _train_block_in_torch(model, features, settings, [0, 20], lambda step, loss: True, Event())
+        Torch(settings, "").train(model, features, [0, 20], lambda step, loss: True, Event())
     assert torch.equal(plain.W2, transposed.W2)
 
 
@@ -501,14 +495,14 @@ def interrupting(draw, drawn):
 @pytest.fixture
 def drawn(monkeypatch):
     drawn = []
-    monkeypatch.setattr(kernel, "_drawn", interrupting(kernel._drawn, drawn))
-    monkeypatch.setattr(training, "draw_dense", interrupting(training.draw_dense, drawn))
+    monkeypatch.setattr(compiled, "_drawn", interrupting(compiled._drawn, drawn))
+    monkeypatch.setattr(reference, "draw_dense", interrupting(reference.draw_dense, drawn))
     return drawn
 
 
 @pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_an_interruption_is_seen_between_records_too(engine, drawn, monkeypatch):
-    monkeypatch.setattr(kernel, "INPUT_BYTES", 1)  # a step's inputs at a time
+    monkeypatch.setattr(compiled, "INPUT_BYTES", 1)  # a step's inputs at a time
     model = ReLUHiddenModel(6, 3, range(4))
     with pytest.raises(KeyboardInterrupt):
         train(

@@ -11,8 +11,7 @@ from toylib import measures
 from toylib.evidence import NOT_SUPPORTED, PARTLY, SUPPORTED, verdict_of
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.training import train
-from toylib.verdicts import (
+from toylib.studies.verdicts import (
     Layers,
     best_of_streams,
     both_kinds_in_one_layer,
@@ -23,6 +22,7 @@ from toylib.verdicts import (
     polysemantic_neurons_form,
     rate,
 )
+from toylib.training import train
 
 FEATURES = SparseFeatures(n_features=10, feature_probability=0.1, importance=0.75 ** np.arange(10))
 N = 50  # the best 5% of 1000

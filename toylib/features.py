@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float
 
 from . import checks
-from .compiled import compiled, helper
+from .jit import compiled, helper
 
 INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 
 # Streams of random numbers that must not meet: the same seed gives each purpose its own.
-TRAINING, HELD_OUT = 0x7261696E, 0x68656C64
+TRAINING, HELD_OUT, NOISE = 0x7261696E, 0x68656C64, 0x6E6F6973
 LOWEST = 1e-12  # feature_probability: a uniform number has 53 bits, of which p leaves too few for the value
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 
@@ -133,6 +133,15 @@ def draw_dense(state, unit_probability, first_cdf, kind, start, members, signed,
     for b in range(batch_size):
         for k in range(count[b]):
             x[b, index[b, k]] = value[b, k]
+
+
+@compiled(nogil=True)
+def draw_normal(state, scale, out):
+    """Fill out (n, m) with normal numbers of this standard deviation, by Box and Muller's transformation."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            size = np.sqrt(-2.0 * np.log(1.0 - _uniform(state)))
+            out[i, j] = np.float32(scale * size * np.cos(2.0 * np.pi * _uniform(state)))
 
 
 def _rows(name: str, value: object, n_features: int) -> np.ndarray:

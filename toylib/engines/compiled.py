@@ -1,25 +1,25 @@
 """Training by the compiled loops: who goes into which block, and the way in and out of their arrays.
 
 Two layouts, described in loops.py: many models side by side (engine "kernel"), or one model at a time with
-its inputs side by side (engine "single"). `cheapest` says which is expected to be faster, or torch.
+its inputs side by side (engine "single").
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from .features import TRAINING, SparseFeatures, draw, new_stream
+from ..features import NOISE, TRAINING, SparseFeatures, draw, draw_normal, new_stream
+from ..models import ToyModel, beyond_flags, known_target
 from .loops import LANES, WIDTH, losses_side_by_side, steps_one_by_one, steps_side_by_side
-from .models import ToyModel, beyond_flags, known_target
-
-if TYPE_CHECKING:
-    from .training import Settings
+from .settings import Settings
 
 TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
 INPUT_BYTES = 2**19  # inputs drawn at a time, about
@@ -37,56 +37,214 @@ def refusal(model: ToyModel) -> str | None:
     return None
 
 
-def refusal_to_train(model: ToyModel) -> str | None:
-    """Why the compiled loops cannot train this model, or None if they can."""
-    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    return refusal(model) or (f"it moves all parameters; {', '.join(frozen)} is frozen" if frozen else None)
-
-
-def cheapest(model: ToyModel, features: SparseFeatures, settings: Settings) -> str:
-    """The engine that is expected to be fastest: kernel, single, or torch where neither knows the model.
-
-    Costs are nanoseconds per input, drawn and trained on, measured on one core for 2 to 400 features. The
-    kernel pays for every lane of a tile, filled or not; the other loop for sizes filled up to fours.
-    """
-    if refusal_to_train(model):
-        return "torch"
-    n, m, density = model.n_features, model.n_hidden, features.feature_probability.mean()
-    n_tiles = sum(-(-len(group) // LANES) for group in _groups(model, features, settings))
-    side_by_side = n_tiles * (30 + 15 * n + (6 + 3 * density) * n * m)
-    one_by_one = model.n_instances * (20 + 1.2 * n + (0.08 + 0.22 * density) * _fours(n) * _fours(m))
-    return "kernel" if side_by_side < one_by_one else "single"
-
-
-def pays_to_evaluate(model: ToyModel) -> bool:
-    """Whether the kernel can measure these instances' loss on shared inputs, and faster than torch.
+def pays_to_measure(model: ToyModel) -> bool:
+    """Whether the compiled loops can measure these instances' loss on shared inputs, faster than torch.
 
     Only the ratio of the two measured costs counts.
     """
     n, n_weights = model.n_features, model.n_features * model.n_hidden
-    in_kernel = -(-model.n_instances // LANES) * LANES * (10 + 0.3 * n_weights)
-    return refusal(model) is None and in_kernel < model.n_instances * (100 + 15 * n + 0.15 * n_weights)
+    compiled = -(-model.n_instances // LANES) * LANES * (10 + 0.3 * n_weights)
+    return refusal(model) is None and compiled < model.n_instances * (100 + 15 * n + 0.15 * n_weights)
 
 
-def _groups(model: ToyModel, features: SparseFeatures, settings: Settings) -> list[np.ndarray]:
+class Packed(NamedTuple):
+    """A block of models as a loop takes them: state, weight, work, total as in `loops`."""
+
+    state: np.ndarray
+    weight: np.ndarray
+    work: tuple[np.ndarray, ...]
+    total: np.ndarray
+
+
+class _Compiled(ABC):
+    """What both layouts share. Costs are nanoseconds per input, measured on a core for 2 to 400 features."""
+
+    name: str
+    steps: Callable[..., None]
+
+    def __init__(self, settings: Settings, why: str) -> None:
+        self.settings, self.why = settings, why
+
+    @staticmethod
+    def refusal(model: ToyModel) -> str | None:
+        """Why the compiled loops cannot train this model, or None if they can."""
+        frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+        return refusal(model) or (
+            f"it moves all parameters; {', '.join(frozen)} is frozen" if frozen else None
+        )
+
+    def blocks(self, model: ToyModel, features: SparseFeatures, workers: int) -> list[np.ndarray]:
+        """Instances that see the same inputs, in blocks of a tile or two, enough of them for the workers."""
+        groups = groups_of(model, features, self.settings)
+        size = self._block_size(max(map(len, groups)), workers, few=len(groups) < workers)
+        return [group[k : k + size] for group in groups for k in range(0, len(group), size)]
+
+    @abstractmethod
+    def _block_size(self, largest: int, workers: int, *, few: bool) -> int: ...
+
+    @abstractmethod
+    def pack(self, model: ToyModel, importance: np.ndarray) -> Packed:
+        """Arrays of this layout for a block of models."""
+
+    @abstractmethod
+    def unpack(self, packed: Packed, model: ToyModel) -> None:
+        """Set the models' parameters to those of the arrays."""
+
+    @torch.no_grad()
+    def train(
+        self,
+        model: ToyModel,
+        features: SparseFeatures,
+        bounds: Sequence[int],
+        report: Callable[[int, np.ndarray], bool],
+        stopped: Event,
+    ) -> None:
+        """Train a block in place; at every bound report the step and the mean loss since the last.
+
+        Stops when `report` says that no instance goes on, and within a few steps once `stopped` is set.
+        """
+        settings, n_instances = self.settings, model.n_instances
+        inputs = _Inputs(model, features, settings)
+        importance = np.broadcast_to(features.importance, (n_instances, model.n_features))
+        packed, kind = self.pack(model, importance), _kind(model)
+        constants = (
+            *settings.betas, settings.eps, settings.activity_cost, (1 - inputs.active) / inputs.active,
+            settings.weight_decay, settings.loss_exponent,
+        )  # fmt: skip
+        for low, high in pairwise(bounds):
+            packed.total[:] = 0
+            for start in range(low, high, inputs.at_once):
+                if stopped.is_set():
+                    return
+                steps = np.arange(start, min(high, start + inputs.at_once))
+                drawn, noise = inputs.draw(len(steps))
+                type(self).steps(
+                    packed.state, packed.weight, drawn, noise, packed.work, kind, constants, steps,
+                    settings.rates(steps), settings.slopes(steps), packed.total,
+                )  # fmt: skip
+            self.unpack(packed, model)
+            loss = packed.total.reshape(-1)[:n_instances] / (high - low) * inputs.active
+            if not report(high, loss):
+                break
+
+    @staticmethod
+    def loss(
+        model: ToyModel,
+        importance: Tensor,
+        features: SparseFeatures,
+        row: int,
+        random: np.ndarray,
+        n_inputs: int,
+        loss_exponent: float,
+        stopped: Event,
+    ) -> np.ndarray:
+        """Mean loss (n_instances,) on the stream's next n_inputs non-empty inputs; once stopped, anything.
+
+        Shapes: importance (n_instances, n_features).
+        """
+        n_tiles = -(-model.n_instances // LANES)
+        parameters, weight = _lanes(_flat(model), n_tiles), _lanes(importance.numpy(), n_tiles)
+        cdf, work, total = features.first_active_cdf(row), _work(model), np.zeros((n_tiles, LANES))
+        at_once = 512 * max(1, INPUT_BYTES // (8 * model.n_features * 512))
+        room = _room(min(at_once, n_inputs), model.n_features)
+        for start in range(0, n_inputs, at_once):
+            if stopped.is_set():
+                break
+            inputs = _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
+            losses_side_by_side(parameters, weight, inputs, work, _kind(model), loss_exponent, total)
+        return total.reshape(-1)[: model.n_instances] / n_inputs
+
+
+class SideBySide(_Compiled):
+    """Many models side by side."""
+
+    name = "kernel"
+    steps = steps_side_by_side
+
+    @staticmethod
+    def cost(model: ToyModel, features: SparseFeatures, settings: Settings) -> float:
+        """Every lane of a tile is paid for, filled or not."""
+        n, m, density = model.n_features, model.n_hidden, float(features.feature_probability.mean())
+        n_tiles = sum(-(-len(group) // LANES) for group in groups_of(model, features, settings))
+        return n_tiles * (30 + 15 * n + (6 + 3 * density) * n * m)
+
+    def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
+        return LANES * (1 if few else TILES)
+
+    def pack(self, model: ToyModel, importance: np.ndarray) -> Packed:
+        """Arrays of this layout for a block of models."""
+        n_tiles = -(-model.n_instances // LANES)
+        weight, parameters = _lanes(importance, n_tiles), _lanes(_flat(model), n_tiles)
+        state = np.zeros((4, *parameters.shape), np.float32)
+        state[0] = parameters
+        return Packed(state, weight, _work(model), np.zeros((n_tiles, LANES)))
+
+    def unpack(self, packed: Packed, model: ToyModel) -> None:
+        """Set the models' parameters to those of the arrays."""
+        parameters = np.moveaxis(packed.state[0], -1, 1)
+        _set(model, parameters.reshape(-1, parameters.shape[2])[: model.n_instances])
+
+
+class OneByOne(_Compiled):
+    """One model at a time, its inputs side by side."""
+
+    name = "single"
+    steps = steps_one_by_one
+
+    @staticmethod
+    def cost(model: ToyModel, features: SparseFeatures, settings: Settings) -> float:
+        """Sizes are filled up to fours."""
+        n, m, density = model.n_features, model.n_hidden, float(features.feature_probability.mean())
+        return model.n_instances * (20 + 1.2 * n + (0.08 + 0.22 * density) * _fours(n) * _fours(m))
+
+    def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
+        return min(LANES, -(-largest // workers)) if few else LANES
+
+    def pack(self, model: ToyModel, importance: np.ndarray) -> Packed:
+        """Arrays of this layout for a block of models."""
+        places, n = _places(model), _fours(model.n_features)
+        weight = np.zeros((model.n_instances, n), np.float32)
+        weight[:, : model.n_features] = importance
+        size = n + (1 if model.tied else 2) * n * _fours(model.n_hidden)
+        state = np.zeros((4, model.n_instances, size), np.float32)
+        state[0][:, places] = _flat(model)
+        return Packed(state, weight, _work_of_one(model), np.zeros(model.n_instances))
+
+    def unpack(self, packed: Packed, model: ToyModel) -> None:
+        """Set the models' parameters to those of the arrays."""
+        _set(model, packed.state[0][:, _places(model)])
+
+
+class _Inputs:
+    """The inputs of a block, and the noise of its hidden layers, a few steps at a time."""
+
+    def __init__(self, model: ToyModel, features: SparseFeatures, settings: Settings) -> None:
+        streams, _ = features.streams(model.seeds, settings.models_per_stream)
+        [(self.row, stream)] = streams.tolist()
+        self.features, self.settings = features, settings
+        self.random = new_stream(stream, TRAINING + settings.data_seed)
+        self.noise_random = new_stream(stream, NOISE + settings.data_seed)
+        self.cdf = features.first_active_cdf(self.row) if settings.skip_empty else np.empty(0)
+        self.active = float(features.active_probability[self.row]) if settings.skip_empty else 1.0
+        self.at_once = max(1, INPUT_BYTES // (8 * model.n_features * settings.batch_size))
+        n_inputs = min(self.at_once, settings.n_steps) * settings.batch_size
+        self.room = _room(n_inputs, model.n_features)
+        self.noise = np.empty((n_inputs if settings.hidden_noise else 0, model.n_hidden), np.float32)
+
+    def draw(self, n_steps: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """The next steps' inputs, and their noise, of which there are no rows if there is none."""
+        n_inputs = n_steps * self.settings.batch_size
+        inputs = _drawn(self.room, n_inputs, self.features, self.row, self.random, self.cdf)
+        noise = self.noise[:n_inputs]
+        draw_normal(self.noise_random, self.settings.hidden_noise, noise)
+        return inputs, noise
+
+
+def groups_of(model: ToyModel, features: SparseFeatures, settings: Settings) -> list[np.ndarray]:
     """Instances that see the same inputs."""
     _, stream = features.streams(model.seeds, settings.models_per_stream)
     order = np.argsort(stream, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(stream[order])) + 1)
-
-
-def blocks(
-    model: ToyModel, features: SparseFeatures, settings: Settings, workers: int, engine: str
-) -> list[np.ndarray]:
-    """Instances that see the same inputs, in blocks of a tile or two, and enough blocks for the workers."""
-    groups = _groups(model, features, settings)
-    tiles = 1 if len(groups) < workers else TILES
-    if engine == "single":
-        largest = max(len(group) for group in groups)
-        size = min(LANES, -(-largest // workers)) if len(groups) < workers else LANES
-    else:
-        size = LANES * tiles
-    return [group[k : k + size] for group in groups for k in range(0, len(group), size)]
 
 
 def _lanes(value: np.ndarray, n_tiles: int) -> np.ndarray:
@@ -113,11 +271,6 @@ def _set(model: ToyModel, flat: np.ndarray) -> None:
         size = view[0].numel()
         view.copy_(torch.from_numpy(np.ascontiguousarray(flat[:, :size]).reshape(view.shape)))
         flat = flat[:, size:]
-
-
-def _packed(model: ToyModel, n_tiles: int) -> np.ndarray:
-    """The parameters (n_tiles, rows, LANES)."""
-    return _lanes(_flat(model), n_tiles)
 
 
 def _fours(size: int) -> int:
@@ -177,91 +330,3 @@ def _drawn(
     inputs = tuple(part[:n_inputs] for part in room)
     draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
     return inputs
-
-
-def held_out_loss(
-    model: ToyModel,
-    importance: np.ndarray,
-    features: SparseFeatures,
-    row: int,
-    random: np.ndarray,
-    n_inputs: int,
-    stopped: Event,
-) -> np.ndarray:
-    """Mean loss (n_instances,) on the stream's next n_inputs non-empty inputs; once stopped, anything.
-
-    Shapes: importance (n_instances, n_features).
-    """
-    n_tiles = -(-model.n_instances // LANES)
-    parameters, weight, work = _packed(model, n_tiles), _lanes(importance, n_tiles), _work(model)
-    cdf, total = features.first_active_cdf(row), np.zeros((n_tiles, LANES))
-    at_once = 512 * max(1, INPUT_BYTES // (8 * model.n_features * 512))
-    room = _room(min(at_once, n_inputs), model.n_features)
-    for start in range(0, n_inputs, at_once):
-        if stopped.is_set():
-            break
-        inputs = _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
-        losses_side_by_side(parameters, weight, inputs, work, _kind(model), total)
-    return total.reshape(-1)[: model.n_instances] / n_inputs
-
-
-@torch.no_grad()
-def train_block(
-    model: ToyModel,
-    features: SparseFeatures,
-    settings: Settings,
-    bounds: Sequence[int],
-    report: Callable[[int, np.ndarray], bool],
-    stopped: Event,
-    *,
-    engine: str,
-) -> None:
-    """Train a block of `blocks` in place; at every bound report the step and the mean loss since the last.
-
-    Stops when `report` says that no instance goes on, and within a few steps once `stopped` is set.
-    """
-    n_features, n_instances = model.n_features, model.n_instances
-    streams, _ = features.streams(model.seeds, settings.models_per_stream)
-    [(row, stream)] = streams.tolist()
-    random = new_stream(stream, TRAINING + settings.data_seed)
-    cdf = features.first_active_cdf(row) if settings.skip_empty else np.empty(0)
-    active = float(features.active_probability[row]) if settings.skip_empty else 1.0
-    importance = np.broadcast_to(features.importance, (n_instances, n_features))
-    one_by_one = engine == "single"
-
-    if one_by_one:
-        places, size = _places(model), _fours(n_features)
-        weight = np.zeros((n_instances, size), np.float32)
-        weight[:, :n_features] = importance
-        size += (1 if model.tied else 2) * size * _fours(model.n_hidden)
-        state = np.zeros((4, n_instances, size), np.float32)
-        state[0][:, places] = _flat(model)
-        work, total = _work_of_one(model), np.zeros(n_instances)
-    else:
-        n_tiles = -(-n_instances // LANES)
-        weight, parameters = _lanes(importance, n_tiles), _packed(model, n_tiles)
-        state = np.zeros((4, *parameters.shape), np.float32)
-        state[0] = parameters
-        work, total = _work(model), np.zeros((n_tiles, LANES))
-    run = steps_one_by_one if one_by_one else steps_side_by_side
-    kind = _kind(model)
-    constants = (*settings.betas, settings.eps, settings.activity_cost, (1 - active) / active)
-    at_once = max(1, INPUT_BYTES // (8 * n_features * settings.batch_size))
-    room = _room(min(at_once, settings.n_steps) * settings.batch_size, n_features)
-    for low, high in pairwise(bounds):
-        total[:] = 0
-        for start in range(low, high, at_once):
-            if stopped.is_set():
-                return
-            steps = np.arange(start, min(high, start + at_once))
-            inputs = _drawn(room, len(steps) * settings.batch_size, features, row, random, cdf)
-            run(
-                state, weight, inputs, work, kind, constants, steps, settings.rates(steps),
-                settings.slopes(steps), total,
-            )  # fmt: skip
-        if one_by_one:
-            _set(model, state[0][:, places])
-        else:
-            _set(model, np.moveaxis(state[0], -1, 1).reshape(n_tiles * LANES, -1)[:n_instances])
-        if not report(high, total.reshape(-1)[:n_instances] / (high - low) * active):
-            break

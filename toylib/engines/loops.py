@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import compiled, helper
+from ..jit import compiled, helper
 
 LANES = 32
 WIDTH = 256
@@ -39,20 +39,28 @@ def _leaky(z, leak):  # a ReLU for leak 0, the identity for leak 1; passes NaN o
     return leak * z if z <= _ZERO else z
 
 
+@helper(inline="always")
+def _slope(r, q):  # of |r|^q, by r, without its factor q
+    return abs(r) ** (q - _ONE) * np.sign(r)
+
+
 @helper(error_model="numpy", fastmath={"contract"})
-def _adam(parameters, mean, square, gradient, scale, lr, beta1, beta2, eps, step):
-    """One step of Adam on flat arrays; the gradient is `scale` times what is given, and is cleared."""
+def _adam(parameters, mean, square, gradient, scale, lr, beta1, beta2, eps, decay, step):
+    """One step of Adam on flat arrays; the gradient is `scale` times what is given, and is cleared.
+
+    decay is decoupled: a share of the parameters, times lr, is taken before the step.
+    """
     first, second = np.float32(beta1), np.float32(beta2)
     other1, other2 = np.float32(1 - beta1), np.float32(1 - beta2)
     size = np.float32(lr / (1 - beta1**step))
     root = np.float32(1 / np.sqrt(1 - beta2**step))
-    small = np.float32(eps)
+    small, kept = np.float32(eps), np.float32(1 - lr * decay)
     for i in range(parameters.size):
         g = gradient[i] * scale
         gradient[i] = _ZERO
         mean[i] = first * mean[i] + other1 * g
         square[i] = second * square[i] + other2 * (g * g)
-        parameters[i] -= size * mean[i] / (np.sqrt(square[i]) * root + small)
+        parameters[i] = kept * parameters[i] - size * mean[i] / (np.sqrt(square[i]) * root + small)
 
 
 # --- models side by side -----------------------------------------------------------------------------------
@@ -67,9 +75,11 @@ def _batch(
     count,
     index,
     value,
+    noise,
     absolute,
     leaks,
     cost,
+    exponent,
     learn,
     g_in,
     g_out,
@@ -80,8 +90,9 @@ def _batch(
     """Add a batch's loss and, to learn, its gradients, times the batch size, to loss and g_in, g_out, g_b.
 
     Shapes: w_in, w_out, g_in, g_out (n_features, n_hidden, LANES); b, importance, g_b (n_features, LANES);
-            loss (LANES,); count (batch,), index, value (batch, n_features). work: hidden (n_hidden,
-            8 LANES), h of four inputs and its gradient; output (4 LANES,); target (n_features, 4).
+            loss (LANES,); count (batch,), index, value (batch, n_features); noise (batch, n_hidden), of
+            the hidden layer, or (0, n_hidden) if there is none. work: hidden (n_hidden, 8 LANES), h of
+            four inputs and its gradient; output (4 LANES,); target (n_features, 4).
     """
     n_features, n_hidden = w_in.shape[0], w_in.shape[1]
     hidden, output, target = work
@@ -94,6 +105,10 @@ def _batch(
             row = hidden[j]
             for lane in range(four + four):
                 row[lane] = _ZERO
+            for k in range(n_here if noise.size else 0):
+                shift, part = noise[first + k, j], row[k * LANES :]
+                for lane in range(lanes):
+                    part[lane] = shift
         for k in range(n_here):
             for a in range(count[first + k]):
                 i, v = index[first + k, a], value[first + k, a]
@@ -123,20 +138,33 @@ def _batch(
                     output[lane + _2] += w[lane] * row[lane + _2]
                     output[lane + _3] += w[lane] * row[lane + _3]
             t0, t1, t2, t3 = target[i, 0], target[i, 1], target[i, 2], target[i, 3]
-            for lane in range(lanes):
-                o0, o1, o2, o3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
-                r0 = _leaky(o0, output_leak) - t0
-                r1 = (_leaky(o1, output_leak) - t1) * k1
-                r2 = (_leaky(o2, output_leak) - t2) * k2
-                r3 = (_leaky(o3, output_leak) - t3) * k3
-                loss[lane] += weight[lane] * ((r0 * r0 + r1 * r1) + (r2 * r2 + r3 * r3))
-                double = _TWO * weight[lane]
-                r0 *= double * (output_slope if o0 <= _ZERO else _ONE)
-                r1 *= double * (output_slope if o1 <= _ZERO else _ONE)
-                r2 *= double * (output_slope if o2 <= _ZERO else _ONE)
-                r3 *= double * (output_slope if o3 <= _ZERO else _ONE)
-                output[lane], output[lane + _1], output[lane + _2], output[lane + _3] = r0, r1, r2, r3
-                grad_bias[lane] += (r0 + r1) + (r2 + r3)
+            if exponent == _TWO:
+                for lane in range(lanes):
+                    o0, o1, o2, o3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
+                    r0 = _leaky(o0, output_leak) - t0
+                    r1 = (_leaky(o1, output_leak) - t1) * k1
+                    r2 = (_leaky(o2, output_leak) - t2) * k2
+                    r3 = (_leaky(o3, output_leak) - t3) * k3
+                    loss[lane] += weight[lane] * ((r0 * r0 + r1 * r1) + (r2 * r2 + r3 * r3))
+                    double = _TWO * weight[lane]
+                    r0 *= double * (output_slope if o0 <= _ZERO else _ONE)
+                    r1 *= double * (output_slope if o1 <= _ZERO else _ONE)
+                    r2 *= double * (output_slope if o2 <= _ZERO else _ONE)
+                    r3 *= double * (output_slope if o3 <= _ZERO else _ONE)
+                    output[lane], output[lane + _1], output[lane + _2], output[lane + _3] = r0, r1, r2, r3
+                    grad_bias[lane] += (r0 + r1) + (r2 + r3)
+            else:
+                for k in range(n_here):
+                    t, part = target[i, k], output[k * LANES :]
+                    for lane in range(lanes):
+                        r = _leaky(part[lane], output_leak) - t
+                        slope = weight[lane] * _slope(r, exponent)
+                        loss[lane] += slope * r
+                        slope *= exponent * (output_slope if part[lane] <= _ZERO else _ONE)
+                        part[lane] = slope
+                        grad_bias[lane] += slope
+                for lane in range(n_here * lanes, four):  # no input there
+                    output[lane] = _ZERO
             for j in range(n_hidden if learn else 0):
                 row, w, grad = hidden[j], w_out[i, j], g_out[i, j]
                 for lane in range(lanes):
@@ -170,7 +198,7 @@ def _batch(
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def steps_side_by_side(state, importance, inputs, work, kind, constants, steps, lr, revival, total):
+def steps_side_by_side(state, importance, inputs, noise, work, kind, constants, steps, lr, revival, total):
     """Train every tile for these steps, on inputs drawn for all of them; add each step's loss to total.
 
     Shapes: state (4, n_tiles, rows, LANES): parameters, Adam's two moments, gradient; rows are the input
@@ -179,7 +207,8 @@ def steps_side_by_side(state, importance, inputs, work, kind, constants, steps, 
     """
     count, index, value = inputs
     untied, absolute, hidden_leak, output_leak = kind
-    beta1, beta2, eps, activity_cost, empty_weight = constants
+    beta1, beta2, eps, activity_cost, empty_weight, decay, q = constants
+    exponent = np.float32(q)
     n_features, n_hidden = importance.shape[1], work[0].shape[0]
     batch_size = count.size // steps.size
     size = n_features * n_hidden
@@ -197,24 +226,25 @@ def steps_side_by_side(state, importance, inputs, work, kind, constants, steps, 
             loss[:] = _ZERO
             _batch(
                 w_in, w_out, b, weight, count[first:last], index[first:last], value[first:last],
-                absolute, leaks, np.float32(activity_cost), True, g_in, g_out, g_b, loss, work,
+                noise[first:last], absolute, leaks, np.float32(activity_cost), exponent, True,
+                g_in, g_out, g_b, loss, work,
             )  # fmt: skip
             for i in range(n_features):  # the empty input, counted exactly: only the biases meet it
                 for lane in range(LANES):
                     y = _leaky(b[i, lane], output_leak)
-                    error = empties * weight[i, lane] * y
+                    error = empties * weight[i, lane] * (y if exponent == _TWO else _slope(y, exponent))
                     loss[lane] += error * y
-                    g_b[i, lane] += _TWO * error * (output_leak if b[i, lane] <= _ZERO else _ONE)
+                    g_b[i, lane] += exponent * error * (output_leak if b[i, lane] <= _ZERO else _ONE)
             for lane in range(LANES):
                 total[tile, lane] += loss[lane] * scale
             _adam(
                 p.reshape(-1), state[1, tile].reshape(-1), state[2, tile].reshape(-1), g.reshape(-1),
-                scale, lr[s], beta1, beta2, eps, steps[s] + 1,
+                scale, lr[s], beta1, beta2, eps, decay, steps[s] + 1,
             )  # fmt: skip
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def losses_side_by_side(parameters, importance, inputs, work, kind, total):
+def losses_side_by_side(parameters, importance, inputs, work, kind, exponent, total):
     """Add the summed loss on these inputs to total (n_tiles, LANES); shapes as for `steps_side_by_side`."""
     count, index, value = inputs
     untied, absolute, hidden_leak, output_leak = kind
@@ -223,6 +253,7 @@ def losses_side_by_side(parameters, importance, inputs, work, kind, total):
     low, high = (size, 2 * size) if untied else (0, size)
     shape = (n_features, n_hidden, LANES)
     leaks, unused = (hidden_leak, output_leak, output_leak), np.zeros((n_features, LANES), np.float32)
+    no_noise = np.zeros((0, work[0].shape[0]), np.float32)
     loss = np.empty(LANES, np.float32)
     for tile in range(importance.shape[0]):
         p = parameters[tile]
@@ -232,7 +263,8 @@ def losses_side_by_side(parameters, importance, inputs, work, kind, total):
             loss[:] = _ZERO
             _batch(
                 w_in, w_out, p[high:], importance[tile], count[first:last], index[first:last],
-                value[first:last], absolute, leaks, _ZERO, False, w_in, w_out, unused, loss, work,
+                value[first:last], no_noise, absolute, leaks, _ZERO, np.float32(exponent), False,
+                w_in, w_out, unused, loss, work,
             )  # fmt: skip
             for lane in range(LANES):
                 total[tile, lane] += loss[lane]
@@ -243,12 +275,14 @@ def losses_side_by_side(parameters, importance, inputs, work, kind, total):
 
 @helper(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _batch_of_one(
-    w_in, w_out, b, importance, count, index, value, absolute, leaks, cost, g_in, g_out, g_b, work
-):
+    w_in, w_out, b, importance, count, index, value, noise, absolute, leaks, cost, exponent,
+    g_in, g_out, g_b, work,
+):  # fmt: skip
     """Return a batch's summed loss; add its gradients, times the batch size, to g_in, g_out, g_b.
 
     Shapes: w_in, w_out, g_in, g_out (n_features, n_hidden), b, importance, g_b (n_features,), multiples of
-            four; count (batch,), index, value (batch, real n_features). work: rows (WIDTH, n_hidden);
+            four; count (batch,), index, value (batch, real n_features); noise (batch, real n_hidden), or
+            (0, ...) if there is none. work: rows (WIDTH, n_hidden);
             hidden, its gradient (n_hidden / 4, 4 WIDTH); output (4 WIDTH,); target (n_features, WIDTH).
     """
     rows, hidden, grad_hidden, output, target = work
@@ -262,6 +296,8 @@ def _batch_of_one(
             row = rows[k]
             for j in range(n_hidden):
                 row[j] = _ZERO
+            for j in range(noise.shape[1] if noise.size else 0):
+                row[j] = noise[first + k, j]
             for a in range(count[first + k]):
                 i, v = index[first + k, a], value[first + k, a]
                 target[i, k] = abs(v) if absolute else v
@@ -289,15 +325,24 @@ def _batch_of_one(
                         o[lane] += (w0 * h0 + w1 * h1) + (w2 * h2 + w3 * h3)
                         o[lane + _W1] += (u0 * h0 + u1 * h1) + (u2 * h2 + u3 * h3)
             for k in range(4):
-                o, t, double = output[k * WIDTH :], target[i + k], _TWO * importance[i + k]
-                squares = grad = _ZERO
-                for lane in range(lanes):
-                    r = _leaky(o[lane], output_leak) - t[lane]
-                    squares += r * r
-                    r *= double * (output_slope if o[lane] <= _ZERO else _ONE)
-                    o[lane] = r
-                    grad += r
-                loss += importance[i + k] * squares
+                o, t, factor = output[k * WIDTH :], target[i + k], exponent * importance[i + k]
+                powers = grad = _ZERO
+                if exponent == _TWO:
+                    for lane in range(lanes):
+                        r = _leaky(o[lane], output_leak) - t[lane]
+                        powers += r * r
+                        r *= factor * (output_slope if o[lane] <= _ZERO else _ONE)
+                        o[lane] = r
+                        grad += r
+                else:
+                    for lane in range(lanes):
+                        r = _leaky(o[lane], output_leak) - t[lane]
+                        slope = _slope(r, exponent)
+                        powers += slope * r
+                        slope *= factor * (output_slope if o[lane] <= _ZERO else _ONE)
+                        o[lane] = slope
+                        grad += slope
+                loss += importance[i + k] * powers
                 g_b[i + k] += grad
             for j in range(0, n_hidden, 2):
                 h, g = hidden[j // 4, j % 4 * WIDTH :], grad_hidden[j // 4, j % 4 * WIDTH :]
@@ -343,7 +388,7 @@ def _batch_of_one(
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def steps_one_by_one(state, importance, inputs, work, kind, constants, steps, lr, revival, total):
+def steps_one_by_one(state, importance, inputs, noise, work, kind, constants, steps, lr, revival, total):
     """Train every model for these steps, on inputs drawn for all of them; add each step's loss to total.
 
     Shapes: state (4, n_instances, size): parameters, Adam's two moments, gradient; of a model the input
@@ -353,7 +398,8 @@ def steps_one_by_one(state, importance, inputs, work, kind, constants, steps, lr
     """
     count, index, value = inputs
     untied, absolute, hidden_leak, output_leak = kind
-    beta1, beta2, eps, activity_cost, empty_weight = constants
+    beta1, beta2, eps, activity_cost, empty_weight, decay, q = constants
+    exponent = np.float32(q)
     n_features, n_hidden = importance.shape[1], work[0].shape[1]
     batch_size = count.size // steps.size
     size = n_features * n_hidden
@@ -369,12 +415,13 @@ def steps_one_by_one(state, importance, inputs, work, kind, constants, steps, lr
             leaks = hidden_leak, output_leak, max(output_leak, np.float32(revival[s]))
             loss = _batch_of_one(
                 w_in, w_out, b, weight, count[first:last], index[first:last], value[first:last],
-                absolute, leaks, np.float32(activity_cost), g_in, g_out, g_b, work,
+                noise[first:last], absolute, leaks, np.float32(activity_cost), exponent,
+                g_in, g_out, g_b, work,
             )  # fmt: skip
             for i in range(n_features):  # the empty input, counted exactly: only the biases meet it
                 y = _leaky(b[i], output_leak)
-                error = empties * weight[i] * y
+                error = empties * weight[i] * (y if exponent == _TWO else _slope(y, exponent))
                 loss += error * y
-                g_b[i] += _TWO * error * (output_leak if b[i] <= _ZERO else _ONE)
+                g_b[i] += exponent * error * (output_leak if b[i] <= _ZERO else _ONE)
             total[k] += loss * scale
-            _adam(p, state[1, k], state[2, k], g, scale, lr[s], beta1, beta2, eps, steps[s] + 1)
+            _adam(p, state[1, k], state[2, k], g, scale, lr[s], beta1, beta2, eps, decay, steps[s] + 1)

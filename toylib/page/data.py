@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from .chapters import FRONT_PAGE, PACKAGE_FOLDER
+from .records import FRONT_PAGE
+from .stamps import PACKAGE_FOLDER
 
 FETCHED = "repository"  # the folder, in the working directory, for a book that had to be fetched
 

@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 from torch import Tensor
 
-from . import checks
+from .. import checks
 
 Array = Tensor | np.ndarray
 

@@ -11,18 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .chapters import (
-    EXERCISES,
-    GALLERY,
-    SCOREBOARD,
-    STAMP,
-    content_stamp,
-    figure,
-    gallery_stamp,
-    read,
-    shown_estimate,
-    stamp,
-)
+from .records import figure, read, shown_estimate
+from .stamps import EXERCISES, GALLERY, SCOREBOARD, STAMP, content_stamp, gallery_stamp, stamp
 
 
 class Display:
@@ -132,7 +122,7 @@ def scoreboard(folder: str | Path = ".") -> Display:
 
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:
-    """The exercises that `chapters.exercises` found, as a table."""
+    """The exercises that `records.exercises` found, as a table."""
     columns = {
         "minutes": "minutes",
         "level": "difficulty",

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from . import checks
-from .features import SparseFeatures
-from .models import ToyModel
-from .training import Settings, evaluate, train
+from .. import checks
+from ..engines.settings import Settings
+from ..features import SparseFeatures
+from ..models import ToyModel
+from ..training import evaluate, train
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,18 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from . import checks, training
-from .features import SparseFeatures
+from .. import checks, engines, training
+from ..engines.settings import Settings
+from ..features import SparseFeatures
+from ..models import ToyModel, check_match
+from ..progress import progress_bar
 from .identity import class_identity
-from .models import ToyModel, check_match
-from .progress import progress_bar
 
 RESTARTS = 3  # of a pool of processes, after one of them was killed
-_SOURCES = ("compiled.py", "features.py", "models.py", "loops.py", "kernel.py", "training.py")
+_SOURCES = (
+    "jit.py", "features.py", "models.py", "training.py", "engines/__init__.py", "engines/settings.py",
+    "engines/reference.py", "engines/compiled.py", "engines/loops.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Sweep:
 
 
 def _source_digest() -> str:
-    folder = Path(__file__).parent
+    folder = Path(__file__).parent.parent
     text = b"".join((folder / name).read_bytes() for name in _SOURCES if (folder / name).is_file())
     versions = repr([module.__version__ for module in (torch, np, numba)])
     return hashlib.sha256(text + versions.encode()).hexdigest()
@@ -147,15 +151,15 @@ def _check(
 ) -> int:
     """Make what a setting describes, so that a wrong one is named before any training; its records."""
     _known("settings", features, {f.name for f in fields(SparseFeatures) if f.init} - {"n_features"})
-    _known("train", train, {f.name for f in fields(training.Settings)} - {"snapshots"} | {"engine"})
+    _known("train", train, {f.name for f in fields(Settings)} - {"snapshots"} | {"engine"})
     try:
         one = model_class(**model, seeds=0)
     except TypeError as error:  # an argument is missing, unknown, or given twice
         raise ValueError(f"model must be the arguments of {model_class.__qualname__}; {error}") from None
     inputs = SparseFeatures(one.n_features, **features)
     check_match(one, inputs)
-    settings = training.Settings(**{name: value for name, value in train.items() if name != "engine"})
-    training.choose_engine(train.get("engine", "auto"), one, inputs, settings)
+    settings = Settings(**{name: value for name, value in train.items() if name != "engine"})
+    engines.choose(one, inputs, settings, train.get("engine", "auto"))
     if stored:
         _check_lasting(model_class, model, identity)
     return len(settings.bounds)

@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from . import checks
-from .features import SparseFeatures
-from .models import PLAIN, ToyModel, check_match, check_weights_tell, trainable
-from .training import learning_rates, squared_errors
+from .. import checks
+from ..engines.reference import errors
+from ..engines.settings import learning_rates
+from ..features import SparseFeatures
+from ..models import PLAIN, ToyModel, check_match, check_weights_tell, trainable
 
 
 def _strength(strength: Any, model: ToyModel) -> Tensor:
@@ -55,7 +56,7 @@ def squared_error(
     attack: Tensor | float = 0.0,
 ) -> Float[Tensor, "n_instances batch"]:
     """sum_i I_i (y_i - y'_i)^2 of every input, with the model fed x + attack and y the target of x."""
-    return (squared_errors(model, x, x + attack) * importance[:, None]).sum(2)
+    return (errors(model, x, seen=x + attack) * importance[:, None]).sum(2)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from . import checks
+from .. import checks
 
 LEARNED = 0.5  # a feature with a shorter direction is not represented
 EDGE = 0.2  # |cos| above which two features interfere; every shape below stays connected at it

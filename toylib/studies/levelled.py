@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from . import checks
-from .models import PLAIN, check_plain, select, trainable
-from .progress import progress_bar
-from .training import learning_rates
+from .. import checks
+from ..engines.settings import learning_rates
+from ..models import PLAIN, check_plain, select, trainable
+from ..progress import progress_bar
 
 
 class Streams:

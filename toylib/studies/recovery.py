@@ -14,8 +14,8 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from . import checks
-from .models import PLAIN, check_plain, trainable
+from .. import checks
+from ..models import PLAIN, check_plain, trainable
 
 
 class SparseAutoencoder(nn.Module):

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer, Real
 from torch import Tensor
 
-from . import checks, evidence, measures
-from .evidence import Interval
-from .models import PLAIN, ToyModel
+from .. import checks, evidence, measures
+from ..evidence import Interval
+from ..models import PLAIN, ToyModel
 
 Tests = dict[str, bool]
 

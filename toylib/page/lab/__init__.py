@@ -22,7 +22,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from .. import checks
+from ... import checks
 
 SOURCE = Path(__file__).with_name("lab.mjs").read_text(encoding="utf-8")
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -1,0 +1,99 @@
+"""What the chapters hold: their records, figures and exercises, read from the notebooks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..evidence import records
+
+FRONT_PAGE = "scoreboard"
+LEVELS = ("easy", "medium", "hard")
+
+
+def chapters(folder: str | Path) -> list[Path]:
+    """The chapters in a folder, in the order of the book's table of contents; the front page last.
+
+    It is executed last because it reads the others.
+    Raises: ValueError for a folder without chapters.
+    """
+    folder = Path(folder).resolve()
+    found = sorted(folder.glob("*.ipynb"))
+    if not found:
+        raise ValueError(f"folder must hold chapters (.ipynb); got {folder}, which has none")
+    contents = folder.parent / "_toc.yml"
+    text = contents.read_text(encoding="utf-8") if contents.is_file() else ""
+    listed = re.findall(rf"file: {re.escape(folder.name)}/(\S+)", text)
+    place = {stem: number for number, stem in enumerate(listed)}
+    return sorted(
+        found, key=lambda path: (path.stem == FRONT_PAGE, place.get(path.stem, len(place)), path.stem)
+    )
+
+
+def read(folder: str | Path) -> list[dict[str, Any]]:
+    """The records of every chapter in a folder, in the book's order.
+
+    Raises: ValueError, naming the file, for a chapter that cannot be read; see `evidence.records`.
+    """
+    return records([path for path in chapters(folder) if path.stem != FRONT_PAGE])
+
+
+def shown_estimate(claim: dict[str, Any]) -> str:
+    """A record's estimate, interval and number of models in words; empty if it has none."""
+    if claim["estimate"] is None:
+        return ""
+    models = f"{claim['n_models']:,} model{'' if claim['n_models'] == 1 else 's'}"
+    return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {models}"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[dict[str, Any]]:
+    """A notebook's content; what turns out to be wrong with it inside the block is said of the file."""
+    try:
+        yield json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
+
+
+def figure(path: Path, name: str) -> tuple[str, str] | None:
+    """The figure of this name (`mystnb.figure.name`) that a chapter has drawn, and its alternative text.
+
+    Returns: the PNG in base 64 and the text; None if there is no such figure.
+    Raises: ValueError, naming the file, if it is not a notebook.
+    """
+    with opened(path) as notebook:
+        for cell in notebook["cells"]:
+            settings = cell["metadata"].get("mystnb", {})
+            for output in cell.get("outputs", []):
+                png = output.get("data", {}).get("image/png")
+                if png and settings.get("figure", {}).get("name") == name:
+                    return "".join(png), "".join(settings.get("image", {}).get("alt", ""))
+    return None
+
+
+def exercises(folder: str | Path) -> list[dict[str, Any]]:
+    """Every exercise and experiment of the chapters in a folder, the shortest and easiest first.
+
+    They are read from the titles of boxes: `Exercise 2 (medium, 10 minutes): two weights`.
+    Raises: ValueError, naming the chapter, for a title of another form or another difficulty.
+    """
+    found = []
+    for path in chapters(folder):
+        with opened(path) as notebook:
+            words = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+        text = "\n".join(words)
+        chapter = text.partition("\n")[0].lstrip("# ")
+        for number, rest in re.findall(r"admonition\} (E\w+ \d+)(.*)", text):
+            title = re.fullmatch(rf" \(({'|'.join(LEVELS)}), (\d+) minutes\): (.+)", rest)
+            if title is None:
+                raise ValueError(
+                    f"{path.name}: an exercise reads `Exercise 1 (easy, 10 minutes): a title`, where"
+                    f" easy is one of {', '.join(LEVELS)}; got `{number}{rest}`"
+                )
+            level, minutes, name = title.groups()
+            found.append(dict(minutes=int(minutes), level=level, chapter=chapter, number=number, name=name))
+    return sorted(found, key=lambda task: (task["minutes"], LEVELS.index(str(task["level"]))))

@@ -2,6 +2,7 @@
 stands behind its goals."""
 
 import ast
+import json
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import browser as browsers
+import colab
 import machine
 import pytest
 
@@ -369,6 +371,24 @@ def test_machines_with_builds_are_not_refused(monkeypatch: pytest.MonkeyPatch) -
         assert machine.without_builds() == ""
 
 
+@pytest.mark.bad_input
+def test_a_python_without_ensurepip_gets_debians_package_or_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr(machine, "without_builds", lambda: "")
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "install", lambda package: asked.append(package) or "")
+    assert machine.main() == ""
+    monkeypatch.setattr(machine, "install", lambda package: "apt-get needs a password")
+    package = f"python3.{sys.version_info[1]}-venv"
+    assert asked == [package]
+    sentence = machine.main()
+    assert sentence.startswith("The environment could not be made: this Python is without ensurepip.")
+    assert f"'sudo apt-get install {package}'" in sentence
+    assert "(apt-get needs a password)" in sentence
+
+
 def program(folder: Path, name: str, script: str) -> None:
     """A program of this name that runs a script of sh."""
     folder.mkdir(exist_ok=True)
@@ -484,3 +504,21 @@ def test_a_download_from_where_nothing_answers_ends_within_seconds(
         started = time.monotonic()
         assert "timed out" in browsers.download()
         assert time.monotonic() - started < 60
+
+
+# --- Colab ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chapter", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_chapters_set_up_installs_toylib_and_imports_from_it(chapter: Path) -> None:
+    book = json.loads(chapter.read_text(encoding="utf-8"))
+    cells = colab.set_up(["".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code"])
+    assert "%pip install" in cells[0]
+    assert "from toylib import" in cells[-1]
+    assert len(cells) <= 2
+
+
+@pytest.mark.bad_input
+def test_a_chapter_that_installs_nothing_is_named() -> None:
+    with pytest.raises(ValueError, match="no cell installs toylib"):
+        colab.set_up(["import toylib", "1 + 1"])

@@ -186,6 +186,8 @@ check: $(READY)  ## lint, format, types, chapters up to date: under a minute
 	@$(PY) -m ruff format --check .
 	@$(call say,Types)
 	@$(PY) -m mypy
+	@$(call say,Imports: a floor of toylib builds on those below it)
+	@said=$$(PYTHONPATH=. .venv/bin/lint-imports --no-cache) || { echo "$$said"; exit 1; }
 	@$(call say,Chapters: are their outputs those of this toylib?)
 	@$(PY) -m toylib.page check
 

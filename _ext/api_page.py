@@ -17,7 +17,8 @@ PACKAGE = Path(__file__).parent.parent / "toylib"
 
 def source_of(module: str) -> Path:
     """The file of a module; raises ValueError if there is none."""
-    path = PACKAGE / module / "__init__.py" if (PACKAGE / module).is_dir() else PACKAGE / f"{module}.py"
+    place = PACKAGE.joinpath(*module.split("."))
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     if not path.is_file():
         raise ValueError(f"api must name modules of toylib; got {module!r}")
     return path
@@ -60,7 +61,7 @@ class Api(Directive):
             self.state.document.settings.env.note_dependency(str(path))
             text = path.read_text(encoding="utf-8")
             tree = ast.parse(text)
-            section = nodes.section(ids=[f"toylib-{module}"], names=[f"toylib.{module}"])
+            section = nodes.section(ids=[f"toylib-{module}".replace(".", "-")], names=[f"toylib.{module}"])
             section += nodes.title("", f"toylib.{module}")
             for paragraph in (ast.get_docstring(tree) or "").split("\n\n"):
                 if paragraph.startswith(" "):  # commands
@@ -68,7 +69,7 @@ class Api(Directive):
                 else:
                     section += nodes.paragraph("", "", *self.state.inline_text(paragraph, self.lineno)[0])
             for name, head in heads(tree.body, text.splitlines()):
-                identity = f"toylib-{module}-{name}".lower()
+                identity = f"toylib-{module}-{name}".replace(".", "-").lower()
                 section += nodes.literal_block("", head, language="python", ids=[identity])
             sections.append(section)
         return sections

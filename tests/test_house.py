@@ -11,39 +11,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
-MODULES = {path.stem: path for path in sorted((ROOT / "toylib").glob("*.py")) if path.stem != "__init__"}
-
-
-@cache
-def imported(name: str) -> frozenset[str]:
-    """The modules of toylib that a module imports when it is loaded, types apart."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    found = set()
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
-    return frozenset(found & set(MODULES))
-
-
-def builds_on(name: str) -> set[str]:
-    """All that stands below a module."""
-    below = set(imported(name))
-    for other in imported(name):
-        below |= builds_on(other)
-    return below
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_no_module_builds_on_itself(name: str) -> None:
-    assert name not in builds_on(name)  # a circle would end in a RecursionError
-
-
-def test_models_know_nothing_of_training_and_measures_nothing_of_figures() -> None:
-    assert builds_on("models") == {"checks", "compiled", "features"}
-    assert not builds_on("measures") & {"training", "evidence"}
-    assert [name for name in MODULES if "figures" in builds_on(name)] == []
-
-
 def cells(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 

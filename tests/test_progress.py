@@ -27,7 +27,7 @@ def test_the_variable_and_the_caller_hide_a_bar(kind, variable, shown, hidden, m
 
 
 def test_every_module_draws_its_bar_here():
-    importing = [path.stem for path in (ROOT / "toylib").glob("*.py") if "import tqdm" in path.read_text()]
+    importing = [path.stem for path in (ROOT / "toylib").rglob("*.py") if "import tqdm" in path.read_text()]
     assert importing == ["progress"]
 
 

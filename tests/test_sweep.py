@@ -392,7 +392,9 @@ def test_a_setting_that_is_not_a_number_is_found_again(tmp_path, monkeypatch):
 def test_all_modules_that_train_count_in_what_is_stored():
     program = "import sys, toylib.training; print(*(n for n in sys.modules if n.startswith('toylib.')))"
     found = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
-    modules = {name.removeprefix("toylib.") + ".py" for name in found.stdout.split()}
+    names = [name.removeprefix("toylib.").replace(".", "/") for name in found.stdout.split()]
+    folder = Path(sweep_module.__file__).parents[1]
+    modules = {f"{name}/__init__.py" if (folder / name).is_dir() else f"{name}.py" for name in names}
     assert modules - {"checks.py", "progress.py"} == set(sweep_module._SOURCES)
 
 

@@ -1,0 +1,1 @@
+"""Real networks, their stimuli, and measures of their neurons."""

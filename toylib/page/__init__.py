@@ -1,0 +1,1 @@
+"""The book as notebooks and as a site; no number depends on it."""

@@ -1,0 +1,1 @@
+"""Many models: searches from many starts, sweeps over many settings."""

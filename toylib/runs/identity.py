@@ -293,7 +293,8 @@ class _Walk:
     def read(self, function: FunctionType, cells: dict[str, Any], where: str) -> dict[str, Any]:
         """The values that the function's code reads by name; of modules, those of their attributes."""
         found = {name: value for name, value in cells.items() if not isinstance(value, ModuleType)}
-        known = {**function.__builtins__, **function.__globals__}  # type: ignore[attr-defined]
+        namespace: Any = function  # mypy knows nothing of the built-ins in it
+        known = {**namespace.__builtins__, **namespace.__globals__}
         for how, name, chain in _references(function.__code__):
             if how == "set global" or (how == "set cell" and name in cells):
                 raise self.refusal(f"{where}.{name}", "is set by the code, so that it changes as it runs")

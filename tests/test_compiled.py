@@ -9,36 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_conformance import FEATURES, MODELS, UntiedLinearModel
 
 from toylib import engines, training
 from toylib.engines import compiled
 from toylib.features import SparseFeatures
-from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
+from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 
 ROOT = Path(__file__).parents[1]
 
 
-class UntiedLinearModel(LinearModel):
-    """A user's model that only flips the flags."""
-
-    tied = False
-
-
-MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel, UntiedLinearModel]
-FEATURES = {
-    "sparse": dict(feature_probability=0.15),
-    "dense": dict(feature_probability=1.0),
-    "signed": dict(feature_probability=0.3, signed=True),
-    "sets": dict(feature_probability=0.2, correlated_sets=[[4, 1]], anticorrelated_sets=[[0, 5, 2]]),
-    "unequal": dict(feature_probability=np.array([[0.5, 0.3, 0.1, 0.1, 0.02, 0.9]])),
-}
-OPTIONS = {
-    "plain": dict(),
-    "as drawn": dict(skip_empty=False),
-    "all options": dict(revival=0.7, activity_cost=0.05, warmup=7, batch_size=31),
-    "several records": dict(n_records=6, batch_size=1),
-    "a batch in parts": dict(batch_size=270, n_steps=8),
-}
 COMPILED = ["kernel", "single"]
 
 
@@ -63,38 +43,6 @@ def assert_same_run(ours, reference):
         torch.testing.assert_close(ours.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours.loss_history, reference.loss_history, rtol=1e-4)
     np.testing.assert_allclose(ours.loss, reference.loss, rtol=1e-3)
-
-
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
-@pytest.mark.parametrize("model_class", MODELS)
-@pytest.mark.parametrize("engine", COMPILED)
-def test_compiled_loops_and_torch_train_to_the_same_numbers(engine, model_class, settings, options):
-    features = SparseFeatures(6, importance=0.7 ** np.arange(6), **settings)
-    seeds = [0, 3, 63, 64, 200]  # three streams
-    runs = {e: trained(started(model_class, seeds), features, e, **options) for e in (engine, "torch")}
-    assert runs[engine].engine == engine
-    assert runs["torch"].engine == "torch"
-    assert_same_run(runs[engine], runs["torch"])
-
-
-@pytest.mark.parametrize("n_features", [1, 3, 4, 9])
-@pytest.mark.parametrize("n_hidden", [1, 2, 4, 7])
-@pytest.mark.parametrize("engine", COMPILED)
-def test_compiled_loops_and_torch_agree_at_sizes_that_fill_fours_and_do_not(engine, n_features, n_hidden):
-    features = SparseFeatures(n_features, 0.4, signed=True)
-    model = started(AbsoluteValueModel, range(3), n_features, n_hidden)
-    ours = trained(model.select(range(3)), features, engine, batch_size=33)
-    assert_same_run(ours, trained(model, features, "torch", batch_size=33))
-
-
-@pytest.mark.parametrize("engine", COMPILED)
-def test_compiled_loops_and_torch_agree_where_probability_and_importance_differ_by_instance(engine):
-    rng = np.random.default_rng(0)
-    features = SparseFeatures(6, np.repeat([0.1, 0.5, 0.1], 14), rng.uniform(0, 2, (42, 6)))
-    model = started(ReLUHiddenModel, range(42))
-    ours = trained(model.select(range(42)), features, engine)
-    assert_same_run(ours, trained(model, features, "torch"))
 
 
 @pytest.mark.parametrize("engine", COMPILED)

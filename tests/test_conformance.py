@@ -1,0 +1,136 @@
+"""One table: every model, feature setting and option in rows, every engine in columns, one oracle.
+
+To add an option to training, add a row here; to add an engine, a column. What the lab's JavaScript can do is
+compared in test_lab.py.
+"""
+
+import numpy as np
+import oracle
+import pytest
+import torch
+
+from toylib.engines.settings import Settings
+from toylib.features import SparseFeatures
+from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
+from toylib.training import evaluate, train
+
+
+class UntiedLinearModel(LinearModel):
+    """A user's model that only flips a flag."""
+
+    tied = False
+
+
+ENGINES = ["torch", "kernel", "single"]
+MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel, UntiedLinearModel]
+FEATURES = {
+    "sparse": dict(feature_probability=0.15),
+    "dense": dict(feature_probability=1.0),
+    "signed": dict(feature_probability=0.3, signed=True),
+    "sets": dict(feature_probability=0.2, correlated_sets=[[4, 1]], anticorrelated_sets=[[0, 5, 2]]),
+    "unequal": dict(feature_probability=np.array([[0.5, 0.3, 0.1, 0.1, 0.02, 0.9]])),
+    "each its own": dict(feature_probability=np.linspace(0.05, 0.6, 5)),
+}
+OPTIONS = {
+    "nothing": dict(),
+    "as drawn": dict(skip_empty=False),
+    "revival": dict(revival=0.7),
+    "activity cost": dict(activity_cost=0.05),
+    "warm-up": dict(warmup=4),
+    "constant rate": dict(schedule="constant"),
+    "streams of one": dict(models_per_stream=1),
+    "other inputs": dict(data_seed=3),
+    "a batch of 1": dict(batch_size=1),
+    "a batch of 31": dict(batch_size=31),
+    "a batch in parts": dict(batch_size=270),
+    "exponent 1": dict(loss_exponent=1),
+    "exponent 1.5": dict(loss_exponent=1.5),
+    "exponent 3": dict(loss_exponent=3),
+    "exponent 8": dict(loss_exponent=8),
+    "weight decay": dict(weight_decay=0.7),
+    "weight growth": dict(weight_decay=-0.7),
+    "hidden noise": dict(hidden_noise=0.3, skip_empty=False),
+    "all of it": dict(
+        revival=0.7, activity_cost=0.05, warmup=3, batch_size=31, loss_exponent=2.5, weight_decay=0.2,
+        hidden_noise=0.1, skip_empty=False,
+    ),
+}  # fmt: skip
+SIZES = [(1, 1), (3, 2), (4, 4), (9, 7), (6, 5)]
+SEEDS = [0, 3, 63, 64, 200]  # of three streams
+
+
+def started(model_class, n_features=6, n_hidden=3):
+    """Models whose biases are of either sign, so that ReLUs are open and shut."""
+    model = model_class(n_features, n_hidden, SEEDS)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def compare(model, features, engine, **options):
+    settings = {"n_steps": 6, "batch_size": 32, "lr": 0.02, "n_records": 1, "n_evaluation": 64} | options
+    expected = oracle.trained(model, features, Settings(**settings))
+    run = train(model, features, engine=engine, progress=False, **settings)
+    assert run.engine == engine
+    oracle.assert_same(run, expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("model_class", MODELS)
+def test_every_option_is_that_of_autograd_in_double_precision(model_class, option, engine):
+    features = SparseFeatures(6, 0.3, 0.7 ** np.arange(6), signed=True, anticorrelated_sets=[[0, 5]])
+    compare(started(model_class), features, engine, **OPTIONS[option])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("setting", FEATURES)
+@pytest.mark.parametrize("model_class", MODELS)
+def test_every_kind_of_features_is(model_class, setting, engine):
+    features = SparseFeatures(6, importance=0.7 ** np.arange(6), **FEATURES[setting])
+    compare(started(model_class), features, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
+def test_every_size_is(model_class, size, engine):
+    """Sizes that fill fours and lanes, and that do not."""
+    features = SparseFeatures(size[0], 0.4, signed=True)
+    compare(started(model_class, *size), features, engine, batch_size=33, loss_exponent=3)
+    compare(started(model_class, *size), features, engine, batch_size=33)
+
+
+@pytest.mark.parametrize("copies", [1, 40])  # for one torch is faster, for many the compiled loops
+@pytest.mark.parametrize("q", [1, 2, 3.5])
+@pytest.mark.parametrize("model_class", MODELS)
+def test_every_held_out_loss_is(model_class, q, copies):
+    features = SparseFeatures(6, 0.2, 0.7 ** np.arange(6), signed=True, correlated_sets=[[1, 2]])
+    model, rows = started(model_class), np.tile(np.arange(len(SEEDS)), copies)
+    expected = oracle.evaluated(model, features, 700, q)
+    loss = evaluate(model.select(rows), features, n_samples=700, loss_exponent=q)
+    np.testing.assert_allclose(loss, expected[rows], rtol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "options",
+    [dict(), dict(hidden_noise=0.2, skip_empty=False), dict(loss_exponent=3, weight_decay=-0.2)],
+    ids=["plain", "noise", "exponent and growth"],
+)
+def test_a_model_is_the_same_bits_alone_and_in_company(options, engine):
+    features = SparseFeatures(6, 0.2)
+
+    def weights(rows):
+        model = started(ReLUHiddenModel).select(rows)
+        settings = {"n_steps": 20, "batch_size": 50, "n_evaluation": 64, "progress": False} | options
+        return train(model, features, engine=engine, **settings).model.W
+
+    whole = weights([0, 1, 2, 3, 4])
+    for k in range(5):
+        if engine == "torch":  # its products of matrices may be summed in another order
+            torch.testing.assert_close(weights([k])[0], whole[k], rtol=1e-4, atol=1e-6)
+        else:
+            assert torch.equal(weights([k])[0], whole[k])

@@ -104,13 +104,14 @@ def test_every_size_is(model_class, size, engine):
 
 
 @pytest.mark.parametrize("copies", [1, 40])  # for one torch is faster, for many the compiled loops
-@pytest.mark.parametrize("q", [1, 2, 3.5])
+@pytest.mark.parametrize(("setting", "q"), [*((s, 2) for s in FEATURES), ("signed", 1), ("signed", 3.5)])
 @pytest.mark.parametrize("model_class", MODELS)
-def test_every_held_out_loss_is(model_class, q, copies):
-    features = SparseFeatures(6, 0.2, 0.7 ** np.arange(6), signed=True, correlated_sets=[[1, 2]])
+def test_every_held_out_loss_is(model_class, setting, q, copies):
+    features = SparseFeatures(6, importance=0.7 ** np.arange(6), **FEATURES[setting])
     model, rows = started(model_class), np.tile(np.arange(len(SEEDS)), copies)
     expected = oracle.evaluated(model, features, 700, q)
-    loss = evaluate(model.select(rows), features, n_samples=700, loss_exponent=q)
+    every = features if features.n_instances == 1 else features.select(rows)
+    loss = evaluate(model.select(rows), every, n_samples=700, loss_exponent=q)
     np.testing.assert_allclose(loss, expected[rows], rtol=1e-4)
 
 

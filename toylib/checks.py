@@ -19,9 +19,10 @@ import inspect
 import string
 from collections.abc import Callable, Iterable, Sized
 from numbers import Integral, Real
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar, no_type_check
 
 import numpy as np
+from torch import Tensor
 
 MOST = 10**8  # seeds, steps, inputs of a batch: more would fill the memory before anything else
 
@@ -45,9 +46,10 @@ def checked(*relations: Relation, **rules: Rule | Depending) -> Callable[[Checke
     """
     asked = [(relation, list(inspect.signature(relation).parameters)) for relation in relations]
 
+    @no_type_check  # or the test run's shape checks would wrap `call`, and hide what it calls
     def decorate(function: Any) -> Any:
         if isinstance(function, type):
-            function.__init__ = decorate(function.__init__)  # type: ignore[misc]
+            function.__init__ = decorate(function.__init__)
             return function
         signature = inspect.signature(function)
         assert rules.keys() <= signature.parameters.keys(), f"{function.__qualname__} has no such argument"
@@ -91,14 +93,16 @@ def must(test: Callable[..., Any], message: str) -> Relation:
     """A relation: what is true of some arguments, and the error's message if it is not.
 
     In the message `{x}` stands for the value of an argument that the test takes, `{x.name}` for an
-    attribute of it, `{x:shape}` for its shape, or its type where it has none, `{x:len}` for its length.
+    attribute of it, `{x:shape}` for its shape, `{x:type}` for its type, `{x:len}` for its length, and
+    `{x:tensor}` for the shape of a tensor and the type of anything else.
     """
 
+    @no_type_check
     def relation(**given: Any) -> None:
         if not test(**given):
             raise ValueError(_WORDS.vformat(message, (), given)) from None
 
-    relation.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
+    relation.__signature__ = inspect.signature(test)
     return relation
 
 
@@ -174,9 +178,10 @@ class _Words(string.Formatter):
     def format_field(self, value: Any, spec: str) -> str:
         if spec == "len":
             return str(len(value))
-        if spec in ("shape", "type"):
-            shape = getattr(value, "shape", None) if spec == "shape" else None
-            return type(value).__name__ if shape is None else str(tuple(shape))
+        if spec == "type" or (spec == "tensor" and not isinstance(value, Tensor)):
+            return type(value).__name__
+        if spec in ("shape", "tensor"):
+            return str(tuple(value.shape))
         if spec:
             return format(value, spec)
         return repr(value.item() if isinstance(value, np.generic) else value)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from .checks import (
     Rule,
     a_bool,
+    a_kind,
     a_whole_number,
     array,
     checked,
@@ -262,7 +263,9 @@ class SparseFeatures:
 
     def _units(self) -> Units:
         groups = [list(members) for members in (*self.correlated_sets, *self.anticorrelated_sets)]
-        kinds = [CORRELATED] * len(self.correlated_sets) + [ANTICORRELATED] * len(self.anticorrelated_sets)
+        kinds = [CORRELATED for _ in self.correlated_sets] + [
+            ANTICORRELATED for _ in self.anticorrelated_sets
+        ]
         alone = [[i] for i in range(self.n_features) if i not in {i for members in groups for i in members}]
         kinds += [INDEPENDENT] * len(alone)
         groups += alone
@@ -336,3 +339,6 @@ class SparseFeatures:
             q = self.unit_probability[k % len(self.unit_probability)]
             draw_dense(new_stream(seed, HELD_OUT), q, np.empty(0), *self.units, self.signed, x[k])
         return torch.from_numpy(x)
+
+
+sparse_features = a_kind(SparseFeatures, "SparseFeatures", "{:type}")

@@ -18,7 +18,21 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from . import checks
+from .checks import (
+    a_kind,
+    a_number,
+    a_seed,
+    a_text,
+    a_whole_number,
+    an_array,
+    checked,
+    depending,
+    each,
+    must,
+    number,
+    optional,
+    refuse,
+)
 
 SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED = "supported", "partly supported", "not supported", "not tested"
 MIME = "application/vnd.toylib.claim+json"
@@ -35,6 +49,37 @@ class Interval(NamedTuple):
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
+def _enough(samples: tuple[np.ndarray, ...], paired: bool) -> None:
+    sizes = sorted({len(a) if a.ndim else 1 for a in samples})
+    if not samples or sizes[0] < 2:
+        refuse("samples must hold at least 2 seeds", sizes)
+    if paired and len(sizes) > 1:
+        refuse("samples must be equally long to be resampled together", sizes)
+
+
+def _labelled(samples: tuple[np.ndarray, ...], paired: bool, clusters: Sequence[Any] | None) -> None:
+    if clusters is None:
+        return
+    drawn = samples[:1] if paired else samples
+    if len(clusters) != len(drawn):
+        refuse(f"clusters must hold one array of labels for each of {len(drawn)}", len(clusters))
+    for sample, labels in zip(drawn, map(np.asarray, clusters), strict=True):
+        if labels.shape != (len(sample),):
+            refuse(f"clusters must label all {len(sample)} seeds", f"shape {labels.shape}")
+        if len(np.unique(labels)) < 2:
+            refuse("clusters must be 2 or more", 1)
+
+
+@checked(
+    _enough,
+    _labelled,
+    samples=each(an_array()),
+    statistic=a_kind(Callable, "a function of the samples"),  # type: ignore[arg-type]
+    level=a_number(above=0, at_most=0.999),
+    n_resamples=a_whole_number(at_least=100),
+    seed=a_seed(bits=53),
+    clusters=optional(a_kind(Sequence, "a list of arrays of labels", "{:type}")),
+)
 def bootstrap(
     *samples: Any,
     statistic: Callable[..., Any] = np.mean,
@@ -55,29 +100,18 @@ def bootstrap(
     Raises: ValueError for empty, non-finite or unequally long paired samples, fewer than 2 clusters,
             labels that do not fit, or a level outside (0, 0.999].
     """
-    arrays = [checks.array("samples", sample) for sample in samples]
-    if not callable(statistic):
-        raise ValueError(f"statistic must be a function of the samples; got {statistic!r}")
-    level = checks.number("level", level, above=0, at_most=0.999)
-    n_resamples = checks.whole_number("n_resamples", n_resamples, at_least=100)
-    rng = np.random.default_rng(checks.seed("seed", seed, bits=53))
-    sizes = {len(a) if a.ndim else 1 for a in arrays}
-    if not arrays or min(sizes) < 2:
-        raise ValueError(f"samples must hold at least 2 seeds; got {sorted(sizes)}")
-    if paired and len(sizes) > 1:
-        raise ValueError(f"samples must be equally long to be resampled together; got {sorted(sizes)}")
-    drawn = arrays[:1] if paired else arrays  # each with indices of its own
-    groups = None if clusters is None else _groups(drawn, clusters)
+    drawn = samples[:1] if paired else samples  # each with indices of its own
+    groups = None if clusters is None else [_groups(np.asarray(labels)) for labels in clusters]
 
-    estimate = statistic(*arrays)
+    estimate = statistic(*samples)
     if np.ndim(estimate) != 0:
-        raise ValueError(f"statistic must give a number; got an array of shape {np.shape(estimate)}")
+        refuse("statistic must give a number", f"an array of shape {np.shape(estimate)}")
 
     def resampled(*chosen: np.ndarray) -> float:
         if groups is not None:
             chosen = tuple(np.concatenate([g[k] for k in c]) for g, c in zip(groups, chosen, strict=True))
-        rows = chosen * len(arrays) if paired else chosen
-        return float(statistic(*[a[i] for a, i in zip(arrays, rows, strict=True)]))
+        rows = chosen * len(samples) if paired else chosen
+        return float(statistic(*[a[i] for a, i in zip(samples, rows, strict=True)]))
 
     result = stats.bootstrap(
         tuple(np.arange(len(part)) for part in (drawn if groups is None else groups)),
@@ -86,43 +120,35 @@ def bootstrap(
         n_resamples=n_resamples,
         confidence_level=level,
         method="percentile",
-        rng=rng,
+        rng=np.random.default_rng(seed),
     )
     low, high = result.confidence_interval
     return Interval(float(estimate), float(low), float(high))
 
 
-def _groups(samples: list[np.ndarray], clusters: Sequence[Any]) -> list[list[np.ndarray]]:
-    """Indices of the members of every cluster, for each sample."""
-    if not isinstance(clusters, Sequence):
-        raise ValueError(f"clusters must be a list of arrays of labels; got {type(clusters).__name__}")
-    if len(clusters) != len(samples):
-        raise ValueError(
-            f"clusters must hold one array of labels for each of {len(samples)}; got {len(clusters)}"
-        )
-    groups = []
-    for sample, given in zip(samples, clusters, strict=True):
-        labels = np.asarray(given)
-        if labels.shape != (len(sample),):
-            raise ValueError(f"clusters must label all {len(sample)} seeds; got shape {labels.shape}")
-        members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-        if len(members) < 2:
-            raise ValueError("clusters must be 2 or more; got 1")
-        groups.append(members)
-    return groups
+def _groups(labels: np.ndarray) -> list[np.ndarray]:
+    """Indices of the members of every cluster."""
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
+@checked(n=a_whole_number(), successes=depending(lambda n: a_whole_number(at_least=0, at_most=n)))
 def share(successes: int, n: int) -> Interval:
     """A proportion with its 95% Wilson interval.
 
     Raises: ValueError unless 0 <= successes <= n and n >= 1.
     """
-    n = checks.whole_number("n", n)
-    successes = checks.whole_number("successes", successes, at_least=0, at_most=n)
     interval = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return Interval(successes / n, float(interval.low), float(interval.high))
 
 
+_enough_points = must(
+    lambda x, y: len(x) == len(y) >= 4,
+    "x and y must be equally long, 4 points or more; got {x:len} and {y:len}",
+)
+_vary = must(lambda x, y: np.ptp(x) > 0 and np.ptp(y) > 0, "x and y must vary; got a constant")
+
+
+@checked(_enough_points, _vary, x=an_array(ndim=1), y=an_array(ndim=1))
 def spearman(x: Any, y: Any) -> Interval:
     """Rank correlation with a 95% interval (Fisher's z with Bonett and Wright's variance).
 
@@ -131,14 +157,9 @@ def spearman(x: Any, y: Any) -> Interval:
 
     Raises: ValueError for fewer than 4 points, unequal lengths or a constant.
     """
-    a, b = checks.array("x", x, ndim=1), checks.array("y", y, ndim=1)
-    if len(a) != len(b) or len(a) < 4:
-        raise ValueError(f"x and y must be equally long, 4 points or more; got {len(a)} and {len(b)}")
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        raise ValueError("x and y must vary; got a constant")
-    rho = float(stats.spearmanr(a, b).statistic)
-    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(a) - 3))
-    nearly = 1 - 12 / (len(a) ** 3 - len(a))
+    rho = float(stats.spearmanr(x, y).statistic)
+    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(x) - 3))
+    nearly = 1 - 12 / (len(x) ** 3 - len(x))
     z = math.atanh(min(max(rho, -nearly), nearly))
     return Interval(rho, min(rho, math.tanh(z - half)), max(rho, math.tanh(z + half)))
 
@@ -150,44 +171,53 @@ class Trend(NamedTuple):
     p_value: float  # Page's test, one-sided
 
 
+_seeds_and_settings = must(
+    lambda rows: rows.shape[0] >= 2 and rows.shape[1] >= 3,
+    "rows must be (n_seeds >= 2, n_settings >= 3); got shape {rows:shape}",
+)
+
+
+@checked(_seeds_and_settings, rows=an_array(ndim=2))
 def rising_trend(rows: Float[np.ndarray, "n_seeds n_settings"]) -> Trend:
     """Whether values rise along the settings (columns), by Page's test over seeds (rows).
 
     Raises: ValueError unless there are 2 rows and 3 columns or more.
     Source: Page 1963; scipy.stats.page_trend_test.
     """
-    values = checks.array("rows", rows, ndim=2)
-    if values.shape[0] < 2 or values.shape[1] < 3:
-        raise ValueError(f"rows must be (n_seeds >= 2, n_settings >= 3); got shape {values.shape}")
-    result = stats.page_trend_test(values, method="asymptotic")
-    ranks = stats.rankdata(values, axis=1)
-    order = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+    result = stats.page_trend_test(rows, method="asymptotic")
+    ranks = stats.rankdata(rows, axis=1)
+    order = np.arange(rows.shape[1]) - (rows.shape[1] - 1) / 2
     centred = ranks - ranks.mean(1, keepdims=True)
     scale = np.sqrt((centred**2).sum(1) * (order**2).sum())
-    rho = np.divide(centred @ order, scale, out=np.zeros(len(values)), where=scale > 0)
+    rho = np.divide(centred @ order, scale, out=np.zeros(len(rows)), where=scale > 0)
     return Trend(float(rho.mean()), float(result.pvalue))
 
 
+@checked(a=an_array(ndim=1), b=an_array(ndim=1))
 def effect_size(a: Any, b: Any) -> float:
     """Probability that a value of a exceeds one of b, ties counted half (Vargha and Delaney's A)."""
-    x, y = checks.array("a", a, ndim=1), checks.array("b", b, ndim=1)
-    return float(stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)))
+    return float(stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)))
 
 
 # --- claims ----------------------------------------------------------------------------------------------
 
 
+def _named(name: str, tests: Any) -> Mapping[str, bool | np.bool_]:
+    if not isinstance(tests, Mapping) or not tests:
+        refuse(f"{name} must name at least one test, as {{name: bool}}", repr(tests))
+    for test, result in tests.items():
+        if not isinstance(result, bool | np.bool_):
+            refuse(f"{name} must be True or False", f"{result!r} for {test!r}")
+    return tests
+
+
+@checked(tests=_named)
 def verdict_of(tests: Mapping[str, bool | np.bool_]) -> str:
     """The verdict that named tests give, the first of them being the claim itself.
 
     All hold: supported. The first fails: not supported. The first holds but another does not: partly.
     Raises: ValueError for no tests or a test that is not a bool.
     """
-    if not isinstance(tests, Mapping) or not tests:
-        raise ValueError(f"tests must name at least one test, as {{name: bool}}; got {tests!r}")
-    for name, result in tests.items():
-        if not isinstance(result, bool | np.bool_):
-            raise ValueError(f"tests must be True or False; got {result!r} for {name!r}")
     results = [bool(result) for result in tests.values()]
     if all(results):
         return SUPPORTED
@@ -237,6 +267,19 @@ class Verdict:
         )
 
 
+_inside = must(
+    lambda estimate, low, high: low <= estimate <= high,
+    "estimate must lie in [low, high] = [{low}, {high}]; got {estimate}",
+)
+
+
+def _controls(name: str, value: Any) -> dict[str, float | str]:
+    if value is not None and not isinstance(value, Mapping):
+        refuse(f"{name} must be {{name: number or text}}", repr(value))
+    return {k: v if isinstance(v, str) else number(k, v) for k, v in (value or {}).items()}
+
+
+@checked(id=a_text(), statement=a_text(), prediction=a_text())
 @dataclass(frozen=True)
 class Claim:
     """A claim and its prediction, stated before the run; `judge` it afterwards.
@@ -247,12 +290,6 @@ class Claim:
     id: str
     statement: str
     prediction: str
-
-    def __post_init__(self) -> None:
-        for name in ("id", "statement", "prediction"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise ValueError(f"{name} must be a text that is not empty; got {value!r}")
 
     def __repr__(self) -> str:
         return f"{self.id}: prediction stated"
@@ -268,6 +305,16 @@ class Claim:
             MIME: asdict(self.not_tested("the chapter stops before its verdict")),
         }
 
+    @checked(
+        _inside,
+        measure=a_text(),
+        estimate=a_number(),
+        low=a_number(),
+        high=a_number(),
+        n_models=a_whole_number(),
+        tests=_named,
+        controls=_controls,
+    )
     def judge(
         self,
         *,
@@ -284,28 +331,18 @@ class Claim:
         Raises: ValueError if a number is not finite, the interval misses the estimate, n_models < 1, or
                 measure, tests or controls are of another form.
         """
-        if not isinstance(measure, str) or not measure.strip():
-            raise ValueError(f"measure must be a text that is not empty; got {measure!r}")
-        if controls is not None and not isinstance(controls, Mapping):
-            raise ValueError(f"controls must be {{name: number or text}}; got {controls!r}")
-        numbers = {"estimate": estimate, "low": low, "high": high}
-        e, lo, hi = (checks.number(name, value) for name, value in numbers.items())
-        if not lo <= e <= hi:
-            raise ValueError(f"estimate must lie in [low, high] = [{lo}, {hi}]; got {e}")
         return Verdict(
             id=self.id,
             statement=self.statement,
             prediction=self.prediction,
             verdict=verdict_of(tests),
             measure=measure,
-            estimate=e,
-            low=lo,
-            high=hi,
-            n_models=checks.whole_number("n_models", n_models),
+            estimate=estimate,
+            low=low,
+            high=high,
+            n_models=n_models,
             tests={name: bool(result) for name, result in tests.items()},
-            controls={
-                k: v if isinstance(v, str) else checks.number(k, v) for k, v in (controls or {}).items()
-            },
+            controls=dict(controls or {}),
         )
 
     def not_tested(self, why: str) -> Verdict:
@@ -330,14 +367,18 @@ def _is_whole(claim: Any) -> bool:
     )
 
 
+_notebooks = must(
+    lambda paths: not isinstance(paths, str | Path), "paths must be a list of notebooks; got '{paths!s:s}'"
+)
+
+
+@checked(_notebooks)
 def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The claims in the stored outputs of these notebooks, each with its chapter, the last of an id winning.
 
     Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record, and for a
             claim whose id another notebook's claim has already.
     """
-    if isinstance(paths, str | Path):
-        raise ValueError(f"paths must be a list of notebooks; got {str(paths)!r}")
     found: dict[str, dict[str, Any]] = {}
     for path in map(Path, paths):
         try:
@@ -352,6 +393,6 @@ def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
             name = claim["id"]
             owner = found.get(name, {"chapter": path.stem})["chapter"]
             if owner != path.stem:
-                raise ValueError(f"{path} must give its claim an unused id; got {name!r}, which {owner} has")
+                refuse(f"{path} must give its claim an unused id", f"{name!r}, which {owner} has")
             found[name] = {"chapter": path.stem, **claim}
     return list(found.values())

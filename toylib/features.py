@@ -16,7 +16,20 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from . import checks
+from .checks import (
+    Rule,
+    a_bool,
+    a_kind,
+    a_whole_number,
+    array,
+    checked,
+    depending,
+    must,
+    refuse,
+    some_rows,
+    some_seeds,
+    whole_number,
+)
 from .jit import compiled, helper
 
 INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
@@ -24,6 +37,7 @@ INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 # Streams of random numbers that must not meet: the same seed gives each purpose its own.
 TRAINING, HELD_OUT, NOISE = 0x7261696E, 0x68656C64, 0x6E6F6973
 LOWEST = 1e-12  # feature_probability: a uniform number has 53 bits, of which p leaves too few for the value
+Sets = tuple[tuple[int, ...], ...]
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 
 
@@ -144,22 +158,79 @@ def draw_normal(state, scale, out):
             out[i, j] = np.float32(scale * size * np.cos(2.0 * np.pi * _uniform(state)))
 
 
-def _rows(name: str, value: object, n_features: int) -> np.ndarray:
-    """Broadcast to (n_rows, n_features). A vector is read by `name`: importance is per feature,
+def _rows(n_features: int, at_least: float, at_most: float = np.inf) -> Rule:
+    """Broadcast to (n_rows, n_features). A vector is read by the name: importance is per feature,
     feature_probability per instance."""
-    result = checks.array(name, value, ndim=(0, 1, 2))
-    if result.ndim == 0:
-        return np.full((1, n_features), float(result))
-    if result.ndim == 1 and name == "feature_probability":
-        return np.repeat(result[:, None], n_features, axis=1)
-    result = np.atleast_2d(result)
-    if result.shape[1] != n_features:
-        raise ValueError(
-            f"{name} must have n_features = {n_features} entries a row; got shape {result.shape}"
-        )
-    return result
+
+    def rule(name: str, value: object) -> np.ndarray:
+        result = array(name, value, ndim=(0, 1, 2))
+        if result.ndim == 0:
+            result = np.full((1, n_features), float(result))
+        elif result.ndim == 1 and name == "feature_probability":
+            result = np.repeat(result[:, None], n_features, axis=1)
+        result = np.atleast_2d(result)
+        if result.shape[1] != n_features:
+            refuse(f"{name} must have n_features = {n_features} entries a row", f"shape {result.shape}")
+        if (outside := result[(result < at_least) | (result > at_most)]).size:
+            limits = f"{at_least} or more" + (f" and {at_most} or less" if at_most < np.inf else "")
+            refuse(f"{name} must be {limits}", outside.min() if at_most == np.inf else outside[0])
+        return result
+
+    return rule
 
 
+def _sets(name: str, given: Any) -> tuple[tuple[int, ...], ...]:
+    try:
+        return tuple(tuple(whole_number(name, i, at_least=0) for i in members) for members in given)
+    except TypeError:
+        refuse(f"{name} must be sets of features, as [[0, 1], [2, 3]]", repr(given))
+
+
+def _disjoint(n_features: int, correlated_sets: Sets, anticorrelated_sets: Sets) -> None:
+    seen: set[int] = set()
+    both = {"correlated_sets": correlated_sets, "anticorrelated_sets": anticorrelated_sets}
+    for name, members in ((name, list(members)) for name, sets in both.items() for members in sets):
+        if not members or len(set(members)) < len(members) or seen & set(members):
+            refuse(f"{name} must be disjoint sets without repeats", members)
+        if max(members) >= n_features:
+            refuse(f"{name} must name features 0 to {n_features - 1}", members)
+        seen |= set(members)
+
+
+def _possible(feature_probability: np.ndarray, correlated_sets: Sets, anticorrelated_sets: Sets) -> None:
+    for members in map(list, (*correlated_sets, *anticorrelated_sets)):
+        if np.ptp(feature_probability[:, members], axis=1).max() > 0:
+            raise ValueError(
+                "feature_probability must be equal within a correlated or anticorrelated set; "
+                f"features {members} differ"
+            )
+    together = [feature_probability[:, members[0]].max() * len(members) for members in anticorrelated_sets]
+    if together and max(together) > 1 + 1e-12:
+        refuse("feature_probability of an anticorrelated set must sum to at most 1", f"{max(together):g}")
+
+
+_agree_on_rows = must(
+    lambda feature_probability, importance: len({len(feature_probability), len(importance)} - {1}) < 2,
+    "feature_probability and importance must agree on n_instances; "
+    "got {feature_probability:len} and {importance:len} rows",
+)
+_one_stream_or_each = must(
+    lambda self, seeds: 1 in (len(seeds), self.n_instances) or len(seeds) == self.n_instances,
+    "seeds must be one, or one for each of {self.n_instances} instances; got {seeds:len}",
+)
+
+
+@checked(
+    _agree_on_rows,
+    _disjoint,
+    _possible,
+    n_features=a_whole_number(),
+    feature_probability=depending(lambda n_features: _rows(n_features, LOWEST, 1)),
+    importance=depending(lambda n_features: _rows(n_features, 0)),
+    signed=a_bool(),
+    correlated_sets=_sets,
+    anticorrelated_sets=_sets,
+)
 @dataclass(frozen=True, eq=False)
 class SparseFeatures:
     """The distribution of the inputs, and how much each feature matters to the loss.
@@ -184,71 +255,18 @@ class SparseFeatures:
     unit_probability: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        n_features = checks.whole_number("n_features", self.n_features)
-        probability = _rows("feature_probability", self.feature_probability, n_features)
-        if probability.min() < LOWEST or probability.max() > 1:
-            bad = probability[(probability < LOWEST) | (probability > 1)][0]
-            raise ValueError(f"feature_probability must be {LOWEST} or more and 1 or less; got {bad}")
-        importance = _rows("importance", self.importance, n_features)
-        if importance.min() < 0:
-            raise ValueError(f"importance must be 0 or more; got {importance.min()}")
-        rows = {len(probability), len(importance)} - {1}
-        if len(rows) > 1:
-            raise ValueError(
-                "feature_probability and importance must agree on n_instances; "
-                f"got {len(probability)} and {len(importance)} rows"
-            )
-        sets = {name: self._sets(name) for name in ("correlated_sets", "anticorrelated_sets")}
-        units = self._units(n_features, **sets)
+        units = self._units()
         size = np.where(units.kind == ANTICORRELATED, np.diff(units.start), 1)
-        unit_probability = probability[:, units.members[units.start[:-1]]] * size
-        for u in range(len(units.kind)):
-            members = units.members[units.start[u] : units.start[u + 1]]
-            if np.ptp(probability[:, members], axis=1).max() > 0:
-                raise ValueError(
-                    "feature_probability must be equal within a correlated or anticorrelated set; "
-                    f"features {members.tolist()} differ"
-                )
-        if unit_probability.max() > 1 + 1e-12:
-            raise ValueError(
-                "feature_probability of an anticorrelated set must sum to at most 1; "
-                f"got {unit_probability.max():g}"
-            )
-        for name, value in [
-            ("n_features", n_features),
-            ("feature_probability", probability),
-            ("importance", importance),
-            ("signed", checks.true_or_false("signed", self.signed)),
-            *sets.items(),
-            ("units", units),
-            ("unit_probability", np.ascontiguousarray(unit_probability)),
-        ]:
-            object.__setattr__(self, name, value)
+        unit_probability = self.feature_probability[:, units.members[units.start[:-1]]] * size
+        object.__setattr__(self, "units", units)
+        object.__setattr__(self, "unit_probability", np.ascontiguousarray(unit_probability))
 
-    def _sets(self, name: str) -> tuple[tuple[int, ...], ...]:
-        given = getattr(self, name)
-        try:
-            return tuple(
-                tuple(checks.whole_number(name, i, at_least=0) for i in members) for members in given
-            )
-        except TypeError:
-            raise ValueError(f"{name} must be sets of features, as [[0, 1], [2, 3]]; got {given!r}") from None
-
-    @staticmethod
-    def _units(n_features: int, **sets: tuple[tuple[int, ...], ...]) -> Units:
-        kinds: list[int] = []
-        groups: list[list[int]] = []
-        seen: set[int] = set()
-        for (name, chosen), kind in zip(sets.items(), (CORRELATED, ANTICORRELATED), strict=True):
-            for members in map(list, chosen):
-                if not members or len(set(members)) < len(members) or seen & set(members):
-                    raise ValueError(f"{name} must be disjoint sets without repeats; got {members}")
-                if max(members) >= n_features:
-                    raise ValueError(f"{name} must name features 0 to {n_features - 1}; got {members}")
-                seen |= set(members)
-                kinds.append(kind)
-                groups.append(members)
-        alone = [[i] for i in range(n_features) if i not in seen]
+    def _units(self) -> Units:
+        groups = [list(members) for members in (*self.correlated_sets, *self.anticorrelated_sets)]
+        kinds = [CORRELATED for _ in self.correlated_sets] + [
+            ANTICORRELATED for _ in self.anticorrelated_sets
+        ]
+        alone = [[i] for i in range(self.n_features) if i not in {i for members in groups for i in members}]
         kinds += [INDEPENDENT] * len(alone)
         groups += alone
         start = np.cumsum([0] + [len(group) for group in groups])
@@ -272,13 +290,13 @@ class SparseFeatures:
         with np.errstate(divide="ignore"):  # log 0: a unit that is always active
             return -np.expm1(np.log1p(-np.minimum(self.unit_probability, 1)).sum(1))
 
+    @checked(index=depending(lambda self: some_rows(self.n_instances)))
     def select(self, index: Any) -> SparseFeatures:
         """The settings of these instances, in this order."""
-        rows = checks.rows("index", index, self.n_instances)
         return SparseFeatures(
             self.n_features,
-            np.broadcast_to(self.feature_probability, (self.n_instances, self.n_features))[rows],
-            np.broadcast_to(self.importance, (self.n_instances, self.n_features))[rows],
+            np.broadcast_to(self.feature_probability, (self.n_instances, self.n_features))[index],
+            np.broadcast_to(self.importance, (self.n_instances, self.n_features))[index],
             self.signed,
             self.correlated_sets,
             self.anticorrelated_sets,
@@ -307,6 +325,7 @@ class SparseFeatures:
         first = q * np.concatenate([[1.0], np.cumprod(1 - q)[:-1]])
         return np.cumsum(first) / first.sum()
 
+    @checked(_one_stream_or_each, batch_size=a_whole_number(), seeds=some_seeds(bits=53))
     def sample(self, batch_size: int, seeds: Any) -> Float[torch.Tensor, "n_instances batch n_features"]:
         """Draw inputs, one stream of random numbers per seed.
 
@@ -314,15 +333,12 @@ class SparseFeatures:
                 -> (n_instances, batch_size, n_features), float32.
         Raises: ValueError for a batch_size below 1 or seeds that do not match the instances.
         """
-        batch_size = checks.whole_number("batch_size", batch_size)
-        seeds = checks.seeds("seeds", seeds, bits=53)
         n_instances = max(len(seeds), self.n_instances)
-        if len(seeds) not in (1, n_instances) or self.n_instances not in (1, n_instances):
-            raise ValueError(
-                f"seeds must be one, or one for each of {self.n_instances} instances; got {len(seeds)}"
-            )
         x = np.empty((n_instances, batch_size, self.n_features), np.float32)
         for k, seed in enumerate(np.broadcast_to(seeds, n_instances)):
             q = self.unit_probability[k % len(self.unit_probability)]
             draw_dense(new_stream(seed, HELD_OUT), q, np.empty(0), *self.units, self.signed, x[k])
         return torch.from_numpy(x)
+
+
+sparse_features = a_kind(SparseFeatures, "SparseFeatures", "{:type}")

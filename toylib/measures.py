@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from . import checks
+from .checks import a_number, a_whole_number, checked, depending, must, refuse, seeds
 from .features import SparseFeatures
 from .models import ToyModel, check_match, check_weights_tell
 
@@ -26,20 +26,36 @@ THETA = 0.25  # a neuron has the features that contribute more than this share o
 DEAD_BELOW = 0.05  # of a unit feature: a neuron that reconstructs less than this of any has none
 
 
-def _three_dimensional(name: str, value: object) -> None:
+def _weights(name: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim != 3 or 0 in value.shape:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(
-            f"{name} must be a tensor (n_instances, n_hidden, n_features), not empty; got {shape}"
-        )
+        refuse(f"{name} must be a tensor (n_instances, n_hidden, n_features), not empty", shape)
     if not value.is_floating_point() or not torch.isfinite(value).all():
         odd = "NaN" if value.isnan().any() else "an infinity" if value.isinf().any() else "finite numbers"
-        raise ValueError(f"{name} must be finite, of a floating type; got {value.dtype} with {odd}")
+        refuse(f"{name} must be finite, of a floating type", f"{value.dtype} with {odd}")
+    return value
+
+
+def _contributions(name: str, value: Any) -> Tensor:
+    _weights(name, value)
+    if (value < 0).any():
+        refuse(f"{name} must be 0 or more", value[value < 0][0].item())
+    return value
+
+
+def _kinds(name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or value.ndim != 2:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        refuse(f"{name} must be a tensor (n_instances, n_hidden)", shape)
+    if (unknown := value[(value < DEAD) | (value > POLYSEMANTIC)]).numel():
+        refuse(f"{name} must be {DEAD}, {MONOSEMANTIC} or {POLYSEMANTIC}", unknown[0].item())
+    return value
 
 
 # --- directions ------------------------------------------------------------------------------------------
 
 
+@checked(W=_weights)
 def feature_norm(
     W: Float[Tensor, "n_instances n_hidden n_features"],
 ) -> Float[Tensor, "n_instances n_features"]:
@@ -48,7 +64,6 @@ def feature_norm(
     Raises: ValueError if W is not 3-D; the message shows W's shape.
     Source: Elhage et al. 2022, 'Basic Results'.
     """
-    _three_dimensional("W", W)
     return W.detach().norm(dim=1)
 
 
@@ -60,6 +75,7 @@ def _squared_overlaps(W: Tensor) -> Tensor:
     return (unit.mT @ W).square()
 
 
+@checked(W=_weights)
 def interference(
     W: Float[Tensor, "n_instances n_hidden n_features"],
 ) -> Float[Tensor, "n_instances n_features"]:
@@ -71,11 +87,11 @@ def interference(
     Raises: ValueError if W is not 3-D.
     Source: Elhage et al. 2022, 'Basic Results'.
     """
-    _three_dimensional("W", W)
     overlaps = _squared_overlaps(W)
     return overlaps.sum(2) - overlaps.diagonal(dim1=1, dim2=2)
 
 
+@checked(W=_weights)
 def feature_dimensionality(
     W: Float[Tensor, "n_instances n_hidden n_features"],
 ) -> Float[Tensor, "n_instances n_features"]:
@@ -87,10 +103,10 @@ def feature_dimensionality(
     Raises: ValueError if W is not 3-D.
     Source: Elhage et al. 2022, 'Feature Dimensionality'; equal to the capacity of Scherlis et al. 2022.
     """
-    _three_dimensional("W", W)
-    return feature_norm(W).square() / _squared_overlaps(W).sum(2).clamp(min=1e-12)
+    return W.detach().norm(dim=1).square() / _squared_overlaps(W).sum(2).clamp(min=1e-12)
 
 
+@checked(W=_weights)
 def dimensions_per_feature(
     W: Float[Tensor, "n_instances n_hidden n_features"],
 ) -> Float[Tensor, " n_instances"]:
@@ -100,7 +116,6 @@ def dimensions_per_feature(
     Raises: ValueError if W is not 3-D.
     Source: Elhage et al. 2022, 'Is There Geometric Structure in Superposition?'.
     """
-    _three_dimensional("W", W)
     return W.shape[1] / W.detach().square().sum((1, 2))
 
 
@@ -121,12 +136,19 @@ def _target_moves(
         x = torch.cat([sign * eye, torch.zeros_like(eye[:, :1])], 1)
         y = model.target(x)
         if not y.isfinite().all():
-            raise ValueError(f"target must be finite at 0 and at {sign:g}; got {y.flatten()[:3].tolist()}")
+            refuse(f"target must be finite at 0 and at {sign:g}", y.flatten()[:3].tolist())
         moves.append((sign, y[:, :-1] - y[:, -1:]))
     return moves
 
 
+def _turns(model: ToyModel, rotation: Tensor | None) -> None:
+    square = (model.n_hidden, model.n_hidden)
+    if rotation is not None and rotation.shape not in (square, (model.n_instances, *square)):
+        refuse(f"rotation must be {square}, or {model.n_instances} of them", tuple(rotation.shape))
+
+
 @torch.no_grad()
+@checked(check_match, check_weights_tell, _turns)
 def contributions(
     model: ToyModel,
     features: SparseFeatures,
@@ -150,13 +172,6 @@ def contributions(
     Raises: ValueError if model and features do not match, the model has methods, parameters or hooks of its
             own, of which its weights say nothing, rotation is of another shape, or the target is not finite.
     """
-    check_match(model, features)
-    check_weights_tell(model)
-    square = (model.n_hidden, model.n_hidden)
-    if rotation is not None and rotation.shape not in (square, (model.n_instances, *square)):
-        raise ValueError(
-            f"rotation must be {square}, or {model.n_instances} of them; got {tuple(rotation.shape)}"
-        )
     total = torch.zeros_like(model.W_in)
     for sign, move in _target_moves(model, features):
         response = sign * model.W_in
@@ -173,13 +188,11 @@ def contributions(
 
 
 def _shares(C: Tensor) -> Tensor:
-    _three_dimensional("C", C)
-    if (C < 0).any():
-        raise ValueError(f"C must be 0 or more; got {C[C < 0][0].item()}")
     total = C.sum(2, keepdim=True)
     return torch.where(total > 0, C / total, 0.0)  # no bound to divide by: shares do not depend on the scale
 
 
+@checked(C=_contributions)
 def participation_ratio(
     C: Float[Tensor, "n_instances n_hidden n_features"],
 ) -> Float[Tensor, "n_instances n_hidden"]:
@@ -192,6 +205,7 @@ def participation_ratio(
     return torch.where(square > 0, 1 / square.clamp(min=1e-30), 0.0)
 
 
+@checked(C=_contributions)
 def exp_entropy(C: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Tensor, "n_instances n_hidden"]:
     """Features per neuron as the Hill number of order 1: exp of the entropy of the shares. 0 for none.
 
@@ -202,6 +216,7 @@ def exp_entropy(C: Float[Tensor, "n_instances n_hidden n_features"]) -> Float[Te
     return torch.where(p.sum(2) > 0, entropy.exp(), 0.0)
 
 
+@checked(C=_contributions)
 def maximum_share(
     C: Float[Tensor, "n_instances n_hidden n_features"],
 ) -> Float[Tensor, "n_instances n_hidden"]:
@@ -209,6 +224,7 @@ def maximum_share(
     return _shares(C).amax(2)
 
 
+@checked(C=_contributions, theta=a_number(at_least=0, at_most=0.999), dead_below=a_number(at_least=0))
 def features_of_neurons(
     C: Float[Tensor, "n_instances n_hidden n_features"],
     *,
@@ -219,9 +235,6 @@ def features_of_neurons(
 
     Raises: ValueError if C is not 3-D or negative, theta is outside [0, 1) or dead_below is negative.
     """
-    _shares(C)
-    theta = checks.number("theta", theta, at_least=0, at_most=0.999)
-    dead_below = checks.number("dead_below", dead_below, at_least=0)
     largest = C.amax(2, keepdim=True)
     return (theta * largest < C) & (largest > dead_below)
 
@@ -246,34 +259,27 @@ def neuron_kinds(
     return features_per_neuron(C, theta=theta, dead_below=dead_below).clamp(max=2)
 
 
-def _check_kinds(kinds: object) -> None:
-    if not isinstance(kinds, Tensor) or kinds.ndim != 2:
-        shape = tuple(kinds.shape) if isinstance(kinds, Tensor) else type(kinds).__name__
-        raise ValueError(f"kinds must be a tensor (n_instances, n_hidden); got {shape}")
-    if (unknown := kinds[(kinds < DEAD) | (kinds > POLYSEMANTIC)]).numel():
-        raise ValueError(f"kinds must be {DEAD}, {MONOSEMANTIC} or {POLYSEMANTIC}; got {unknown[0].item()}")
-
-
+@checked(kinds=_kinds)
 def polysemantic_fraction(kinds: Int[Tensor, "n_instances n_hidden"]) -> Float[Tensor, " n_instances"]:
     """Polysemantic share of the neurons that are not dead; NaN for a model whose neurons are all dead.
 
     Raises: ValueError if kinds is not 2-D, or holds another code.
     """
-    _check_kinds(kinds)
     alive = (kinds != DEAD).sum(1)
     return (kinds == POLYSEMANTIC).sum(1).double() / alive
 
 
+@checked(kinds=_kinds)
 def holds_both_kinds(kinds: Int[Tensor, "n_instances n_hidden"]) -> Bool[Tensor, " n_instances"]:
     """Whether a layer holds at least one monosemantic and at least one polysemantic neuron.
 
     Raises: ValueError if kinds is not 2-D, or holds another code.
     """
-    _check_kinds(kinds)
     return (kinds == MONOSEMANTIC).any(1) & (kinds == POLYSEMANTIC).any(1)
 
 
 @torch.no_grad()
+@checked(check_match, above=a_number())
 def represented(
     model: ToyModel, features: SparseFeatures, *, above: float = 0.5
 ) -> Bool[Tensor, "n_instances n_features"]:
@@ -291,8 +297,6 @@ def represented(
     Raises: ValueError if model and features do not match, above is not a finite number, or the target is not
             finite.
     """
-    check_match(model, features)
-    above = checks.number("above", above)
     moves = _target_moves(model, features)
     eye = torch.eye(model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)[None]
     rest = model(torch.zeros_like(eye[:, :1]))
@@ -304,6 +308,14 @@ def represented(
     return gain > above
 
 
+_one_layer = must(
+    lambda has, represented: has.ndim == 2 and represented.shape == has.shape[1:],
+    "has must be (n_hidden, n_features) and represented (n_features,); "
+    "got {has:shape} and {represented:shape}",
+)
+
+
+@checked(_one_layer)
 def regime(
     has: Bool[Tensor, "n_hidden n_features"], represented: Bool[Tensor, " n_features"]
 ) -> list[tuple[int, int]]:
@@ -314,11 +326,6 @@ def regime(
 
     Raises: ValueError if the shapes do not match.
     """
-    if has.ndim != 2 or represented.shape != has.shape[1:]:
-        raise ValueError(
-            f"has must be (n_hidden, n_features) and represented (n_features,); got {tuple(has.shape)} and "
-            f"{tuple(represented.shape)}"
-        )
     edges = (has & represented).cpu().numpy()
     n_hidden, n_features = edges.shape
     graph = np.zeros((n_hidden + n_features,) * 2, bool)
@@ -335,6 +342,7 @@ def regime(
 # --- losses to compare with ------------------------------------------------------------------------------
 
 
+@checked(n_represented=depending(lambda features: a_whole_number(at_least=0, at_most=features.n_features)))
 def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float[np.ndarray, " rows"]:
     """Loss when the n_represented costliest features are exact and the rest are at their mean.
 
@@ -347,14 +355,12 @@ def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float
 
     Raises: ValueError if n_represented is not between 0 and n_features.
     """
-    n_represented = checks.whole_number(
-        "n_represented", n_represented, at_least=0, at_most=features.n_features
-    )
     p = features.feature_probability
     cost = np.sort(features.importance * (p / 3 - p**2 / 4), axis=1)[:, ::-1]
     return cost[:, n_represented:].sum(1)
 
 
+@checked(n=a_whole_number())
 def random_rotation(n: int, seed: Any) -> Float[Tensor, "*n_seeds n n"]:
     """Rotations of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
 
@@ -362,9 +368,8 @@ def random_rotation(n: int, seed: Any) -> Float[Tensor, "*n_seeds n n"]:
     Raises: ValueError if n < 1 or the seeds are not whole numbers from 0 to 2**32 - 1.
     Source: Mezzadri 2007 (QR of a Gaussian matrix, signs put right).
     """
-    n = checks.whole_number("n", n)
     drawn = []
-    for number in checks.seeds("seed", seed):
+    for number in seeds("seed", seed):
         generator = torch.Generator("cpu").manual_seed(int(number))
         q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, device="cpu", generator=generator))
         q = q * r.diagonal().sign()

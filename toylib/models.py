@@ -8,6 +8,7 @@ code reads like the paper's W^T W x; the authors' notebook stores its transpose.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from inspect import getattr_static, getclosurevars
 from types import FunctionType
@@ -19,13 +20,24 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from . import checks
-from .features import SparseFeatures
+from .checks import (
+    a_number,
+    a_whole_number,
+    array,
+    checked,
+    depending,
+    must,
+    some_rows,
+    some_seeds,
+)
+from .features import SparseFeatures, sparse_features
 
 Model = TypeVar("Model", bound=nn.Module)
 
 PLAIN: Any = {"dtype": torch.float32, "device": "cpu"}  # what is drawn, whatever torch's defaults are
 
 
+@checked(index=depending(lambda model: some_rows(len(model.seeds))))
 def select(model: Model, index: Any) -> Model:
     """A copy of these instances of a model, in this order, with all else that the model holds.
 
@@ -33,12 +45,34 @@ def select(model: Model, index: Any) -> Model:
     Raises: ValueError for an index that chooses none, or one that is not there.
     """
     seeds: Any = model.seeds
-    rows = checks.rows("index", index, len(seeds))
     chosen = deepcopy(model)
-    chosen.seeds = seeds[rows]
+    chosen.seeds = seeds[index]
     for parameter in chosen.parameters():
-        parameter.data, parameter.grad = parameter.data[rows], None
+        parameter.data, parameter.grad = parameter.data[index], None
     return chosen
+
+
+def _single(name: str, value: Any) -> Tensor:
+    """A number, or a list of them, as a column (n, 1) in single precision."""
+    column = torch.from_numpy(array(name, value, ndim=(0, 1))).float().reshape(-1, 1)
+    if not torch.isfinite(column).all():
+        checks.refuse(f"{name} must be finite in single precision", repr(value))
+    return column
+
+
+_one_or_each = must(
+    lambda seeds, b_init: len(b_init) in (1, len(seeds)),
+    "b_init must be a number or one per instance ({seeds:len}); got {b_init:len}",
+)
+_fits = must(
+    lambda self, x: (
+        isinstance(x, Tensor)
+        and x.ndim == 3
+        and x.shape[0] in (1, self.n_instances)
+        and x.shape[2] == self.n_features
+    ),
+    "x must be a tensor (1 or {self.n_instances}, batch, {self.n_features}); got {x:tensor}",
+)
 
 
 class ToyModel(nn.Module):
@@ -58,22 +92,26 @@ class ToyModel(nn.Module):
 
     output_scale = 1.0
 
+    @checked(
+        _one_or_each,
+        n_features=a_whole_number(),
+        n_hidden=a_whole_number(),
+        seeds=some_seeds(),
+        init_scale=a_number(above=0),
+        b_init=_single,
+    )
     def __init__(
         self, n_features: int, n_hidden: int, seeds: Any = 0, *, init_scale: float = 1.0, b_init: Any = 0.0
     ) -> None:
         super().__init__()
-        self.n_features = checks.whole_number("n_features", n_features)
-        self.n_hidden = checks.whole_number("n_hidden", n_hidden)
-        self.seeds = checks.seeds("seeds", seeds)
-        std = (
-            checks.number("init_scale", init_scale, above=0) * (2 / (self.n_features + self.n_hidden)) ** 0.5
-        )
+        self.n_features, self.n_hidden, self.seeds = n_features, n_hidden, seeds
+        std = init_scale * (2 / (n_features + n_hidden)) ** 0.5
         n_matrices = 1 if self.tied else 2
         shape = (self.n_instances, n_matrices, self.n_hidden, self.n_features)
         try:
             drawn = torch.empty(shape, **PLAIN)
         except (RuntimeError, TypeError):  # torch's words are of bytes
-            raise ValueError(f"n_features, n_hidden and seeds must fit into memory; got {shape}") from None
+            checks.refuse("n_features, n_hidden and seeds must fit into memory", shape)
         for k, seed in enumerate(self.seeds):
             drawn[k].normal_(0, std, generator=torch.Generator().manual_seed(int(seed)))
         if self.tied:
@@ -81,14 +119,7 @@ class ToyModel(nn.Module):
         else:
             self.W1 = nn.Parameter(drawn[:, 0].clone())
             self.W2 = nn.Parameter(drawn[:, 1].mT.contiguous() * self.output_scale)
-        b_start = torch.from_numpy(checks.array("b_init", b_init, ndim=(0, 1))).float().reshape(-1, 1)
-        if not torch.isfinite(b_start).all():
-            raise ValueError(f"b_init must be finite in single precision; got {b_init!r}")
-        if len(b_start) not in (1, self.n_instances):
-            raise ValueError(
-                f"b_init must be a number or one per instance ({self.n_instances}); got {len(b_start)}"
-            )
-        self.b_final = nn.Parameter(b_start.repeat(self.n_instances // len(b_start), self.n_features))
+        self.b_final = nn.Parameter(b_init.repeat(self.n_instances // len(b_init), n_features))
 
     @property
     def n_instances(self) -> int:
@@ -104,6 +135,7 @@ class ToyModel(nn.Module):
         """Output weights of every hidden unit; W^T where the model is tied."""
         return self.W.mT if self.tied else self.W2
 
+    @checked(_fits)
     def hidden(
         self, x: Float[Tensor, "#n_instances batch n_features"]
     ) -> Float[Tensor, "n_instances batch n_hidden"]:
@@ -111,11 +143,6 @@ class ToyModel(nn.Module):
 
         Raises: ValueError for an x of another shape.
         """
-        shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        if len(shape) != 3 or shape[0] not in (1, self.n_instances) or shape[2] != self.n_features:
-            raise ValueError(
-                f"x must be a tensor (1 or {self.n_instances}, batch, {self.n_features}); got {shape}"
-            )
         h = x @ self.W_in.mT
         return torch.relu(h) if self.hidden_relu else h
 
@@ -170,21 +197,19 @@ def check_plain(name: str, model: object, kind: type[nn.Module]) -> None:
     For training that does not call the model as it stands: what it overrides, or hooks, would be passed over.
     """
     if not isinstance(model, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}; got {type(model).__name__}")
+        checks.refuse(f"{name} must be a {kind.__name__}", type(model).__name__)
     defined = {n: f for n, f in vars(kind).items() if isinstance(f, FunctionType | property)}
     own = [n for n, f in defined.items() if n != "__init__" and getattr_static(model, n) is not f]
     if own := own + _hooks(model):
-        raise ValueError(
-            f"{name} must be a {kind.__name__} as it is; got one with {', '.join(own)} of its own"
-        )
+        checks.refuse(f"{name} must be a {kind.__name__} as it is", f"one with {', '.join(own)} of its own")
 
 
 def check_weights_tell(model: ToyModel) -> None:
     """Raise ValueError for a model that does something else with its weights than its flags say."""
     if own := beyond_flags(model):
-        raise ValueError(
-            f"model must be what its flags say, for its weights to tell what it does; got one with "
-            f"{', '.join(own)} of its own"
+        checks.refuse(
+            "model must be what its flags say, for its weights to tell what it does",
+            f"one with {', '.join(own)} of its own",
         )
 
 
@@ -200,13 +225,11 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises: ValueError if there are none, or those are of torch's inference mode, which bars it.
     """
     if barred := [name for name, parameter in model.named_parameters() if parameter.is_inference()]:
-        raise ValueError(
-            f"model must be made outside torch.inference_mode; got {', '.join(barred)} from within"
-        )
+        checks.refuse("model must be made outside torch.inference_mode", f"{', '.join(barred)} from within")
     found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not found:
-        raise ValueError(
-            f"model must have a parameter that is not frozen; got {[n for n, _ in model.named_parameters()]}"
+        checks.refuse(
+            "model must have a parameter that is not frozen", [n for n, _ in model.named_parameters()]
         )
     return found
 
@@ -240,60 +263,60 @@ def _names_itself(model: ToyModel) -> list[str]:
 def check_model(model: object) -> None:
     """Raise ValueError unless this is a toy model that can be trained and measured, instance by instance."""
     if not isinstance(model, ToyModel):
-        raise ValueError(f"model must be one of toylib.models; got {type(model).__name__}")
-    own = beyond_flags(model)
+        checks.refuse("model must be one of toylib.models", type(model).__name__)
+    for what, got in _faults(model):
+        checks.refuse(f"model must {what}", got)
+    x = torch.zeros(1, 1, model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)
+    if known_target(model) is None and form(y := model.target(x)) != form(x):
+        checks.refuse(f"target must give what x is, {form(x)}", form(y))
+
+
+def _faults(model: ToyModel) -> Iterator[tuple[str, str]]:
+    """What a model must be and is not, and what it is; the first is told."""
     if names := _names_itself(model):
-        raise ValueError(
-            f"model must not be named by a function that is set on it, which its copies would share; got "
-            f"{', '.join(names)}. Bind it by types.MethodType, or write a subclass"
+        yield (
+            "not be named by a function that is set on it, which its copies would share",
+            f"{', '.join(names)}. Bind it by types.MethodType, or write a subclass",
         )
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
         if parameter.ndim == 0 or len(parameter) != model.n_instances:
-            raise ValueError(
-                f"model must have n_instances = {model.n_instances} rows in every parameter; "
-                f"got {name} of shape {tuple(parameter.shape)}"
-            )
+            every = f"have n_instances = {model.n_instances} rows in every parameter"
+            yield every, f"{name} of shape {tuple(parameter.shape)}"
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-            raise ValueError(
-                f"model must have no hooks on its parameters, which copies lose; got one on {name}"
-            )
+            yield "have no hooks on its parameters, which copies lose", f"one on {name}"
     kinds = {(p.dtype, p.device) for p in parameters.values()}
     if len(kinds) != 1 or next(iter(kinds))[0] not in (torch.float32, torch.float64):
         got = ", ".join(f"{name} {p.dtype} on {p.device}" for name, p in parameters.items())
-        raise ValueError(f"model must be float32 or float64 throughout, on one device; got {got}")
+        yield "be float32 or float64 throughout, on one device", got
     if buffers := [name for name, _ in model.named_buffers()]:
-        raise ValueError(
-            f"model must have no buffers, which may or may not be of instances; got {', '.join(buffers)}. "
-            "Use a frozen parameter for what has a row for each instance, an attribute for the rest"
+        yield (
+            "have no buffers, which may or may not be of instances",
+            f"{', '.join(buffers)}. Use a frozen parameter for what has a row for each instance, an "
+            "attribute for the rest",
         )
-    if not set(own) & set(_ROUTE):
+    if not set(beyond_flags(model)) & set(_ROUTE):
         for name, shape in _parameters(model).items():
             if tuple(parameters[name].shape) != shape:
-                raise ValueError(
-                    f"model must have {name} of shape {shape}; got {tuple(parameters[name].shape)}"
-                )
-    if known_target(model) is None:
-        x = torch.zeros(1, 1, model.n_features, dtype=model.b_final.dtype, device=model.b_final.device)
-        y = model.target(x)
-        if form(y) != form(x):
-            raise ValueError(f"target must give what x is, {form(x)}; got {form(y)}")
+                yield f"have {name} of shape {shape}", str(tuple(parameters[name].shape))
+
+
+_same_features = must(
+    lambda model, features: features.n_features == model.n_features,
+    "features must have the model's n_features = {model.n_features}; got {features.n_features}",
+)
+_one_row_or_each = must(
+    lambda model, features: features.n_instances in (1, model.n_instances),
+    "features must be for 1 or for the model's n_instances = {model.n_instances}; got {features.n_instances}",
+)
 
 
 def check_match(model: ToyModel, features: SparseFeatures) -> None:
     """Raise ValueError unless these features can be given to this model."""
     check_model(model)
-    if not isinstance(features, SparseFeatures):
-        raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
-    if features.n_features != model.n_features:
-        raise ValueError(
-            f"features must have the model's n_features = {model.n_features}; got {features.n_features}"
-        )
-    if features.n_instances not in (1, model.n_instances):
-        raise ValueError(
-            f"features must be for 1 or for the model's n_instances = {model.n_instances}; "
-            f"got {features.n_instances}"
-        )
+    sparse_features("features", features)
+    _same_features(model=model, features=features)
+    _one_row_or_each(model=model, features=features)
 
 
 class LinearModel(ToyModel):

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import checks, engines
+from . import engines
+from .checks import a_bool, a_number, a_seed, a_whole_number, checked, optional
 from .engines.reference import errors
 from .engines.settings import Settings
 from .features import HELD_OUT, SparseFeatures, new_stream
@@ -50,12 +51,13 @@ class TrainingRun:
     engine: str
     seconds: float
 
+    @checked(fraction=a_number(at_least=0, at_most=1))
     def best(self, fraction: float = 0.0) -> np.ndarray:
         """Instances by held-out loss, lowest first: the best one, or the best fraction of all."""
-        checks.number("fraction", fraction, at_least=0, at_most=1)
         return np.argsort(self.loss, kind="stable")[: max(1, round(fraction * len(self.loss)))]
 
 
+@checked(check_match, trainable, progress=a_bool(), workers=optional(a_whole_number()))
 def train(
     model: ToyModel,
     features: SparseFeatures,
@@ -80,12 +82,9 @@ def train(
     Raises: ValueError, before any work, naming the argument and what is allowed.
     Source: settings of our own; the authors train 10,000 steps of AdamW at a constant 1e-3.
     """
-    check_match(model, features)
-    trainable(model)
     schedule = Settings(**settings)
     chosen = engines.choose(model, features, schedule, engine)
-    checks.true_or_false("progress", progress)
-    workers = joblib.cpu_count() if workers is None else checks.whole_number("workers", workers)
+    workers = workers or joblib.cpu_count()
     blocks = chosen.blocks(model, features, workers)
     records = _Records(model, schedule)
     started = time.perf_counter()
@@ -182,6 +181,12 @@ class _Records:
             to[key][rows[chosen]] = value[chosen]
 
 
+@checked(
+    check_match,
+    n_samples=a_whole_number(),
+    seed=a_seed(bits=53),
+    loss_exponent=a_number(at_least=1, at_most=8),
+)
 def evaluate(
     model: ToyModel,
     features: SparseFeatures,
@@ -195,10 +200,6 @@ def evaluate(
     Inputs with no active feature are counted exactly, not sampled. No noise is added to the hidden layer.
     Raises: ValueError if model and features do not match, n_samples < 1, or loss_exponent is not 1 to 8.
     """
-    check_match(model, features)
-    n_samples = checks.whole_number("n_samples", n_samples)
-    seed = checks.seed("seed", seed, bits=53)
-    loss_exponent = checks.number("loss_exponent", loss_exponent, at_least=1, at_most=8)
     return _held_out_loss(model, features, n_samples, seed, loss_exponent, Event())
 
 

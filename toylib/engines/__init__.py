@@ -6,7 +6,7 @@ Every engine has the same face: `blocks` says which instances are trained togeth
 
 from __future__ import annotations
 
-from .. import checks
+from ..checks import checked, one_of
 from ..features import SparseFeatures
 from ..models import ToyModel
 from .compiled import OneByOne, SideBySide, pays_to_measure
@@ -17,12 +17,12 @@ Engine = SideBySide | OneByOne | Torch
 COMPILED: tuple[type[SideBySide], type[OneByOne]] = (SideBySide, OneByOne)
 
 
+@checked(engine=one_of("auto", *(kind.name for kind in COMPILED), Torch.name))
 def choose(model: ToyModel, features: SparseFeatures, settings: Settings, engine: str = "auto") -> Engine:
     """The engine that will train: the one asked for, or for "auto" the one expected to be fastest.
 
     Raises: ValueError for another word, or an engine that cannot train this model so.
     """
-    checks.choice("engine", engine, ["auto", *(kind.name for kind in COMPILED), Torch.name])
     refused = COMPILED[0].refusal(model)
     if refused and engine not in ("auto", Torch.name):
         raise ValueError(f"engine {engine} cannot train this model: {refused}")

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import refuse
 from ..features import NOISE, TRAINING, SparseFeatures, draw_dense, draw_normal, new_stream
 from ..models import ToyModel, beyond_flags, form, trainable
 from .settings import Settings
@@ -38,7 +39,7 @@ def errors(
     output = model(x if seen is None else seen)
     wanted = (model.n_instances, *x.shape[1:])
     if form(output) != form(x.expand(wanted)):
-        raise ValueError(f"model must give outputs of shape {wanted}, {x.dtype}; got {form(output)}")
+        refuse(f"model must give outputs of shape {wanted}, {x.dtype}", form(output))
     residual = output - model.target(x)
     return residual.square() if loss_exponent == 2 else residual.abs() ** loss_exponent
 
@@ -77,8 +78,7 @@ def loss_and_gradients(
     """
     learned = trainable(model)
     if x.ndim != 3 or x.shape[::2] != (model.n_instances, model.n_features):
-        wanted = f"({model.n_instances}, batch, {model.n_features})"
-        raise ValueError(f"x must be {wanted}; got {tuple(x.shape)}")
+        refuse(f"x must be ({model.n_instances}, batch, {model.n_features})", tuple(x.shape))
     nothing = torch.zeros_like(model.b_final)  # the empty input
     if beyond_flags(model):
         with torch.enable_grad():
@@ -91,7 +91,7 @@ def loss_and_gradients(
             if loss.requires_grad:
                 found = torch.autograd.grad(loss.sum(), list(learned.values()), allow_unused=True)
         if all(g is None for g in found):
-            raise ValueError(f"model must depend on what it learns; got a loss without {', '.join(learned)}")
+            refuse("model must depend on what it learns", f"a loss without {', '.join(learned)}")
         zeros = {name: torch.zeros_like(p) for name, p in learned.items()}
         given = zip(zeros, found, strict=True)
         return loss.detach(), {n: zeros[n] if g is None else g.contiguous() for n, g in given}

@@ -10,9 +10,62 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from .. import checks
+from ..checks import (
+    Rule,
+    a_bool,
+    a_number,
+    a_seed,
+    a_whole_number,
+    checked,
+    depending,
+    must,
+    one_of,
+    optional,
+    refuse,
+    whole_number,
+)
 
 
+def _steps(last: int) -> Rule:
+    def rule(name: str, value: Any) -> set[int]:
+        if not isinstance(value, Iterable):
+            refuse(f"{name} must be a list of steps", repr(value))
+        return {whole_number(name, step, at_least=0, at_most=last) for step in value}
+
+    return rule
+
+
+_no_noise_if_skipped = must(  # an empty input has noise, and cannot be counted exactly
+    lambda hidden_noise, skip_empty: not (hidden_noise and skip_empty),
+    "skip_empty must be False where there is hidden_noise; got {skip_empty}",
+)
+_no_snapshots_if_patient = must(  # each adds a record, and patience counts records
+    lambda patience, snapshots: patience is None or not snapshots,
+    "patience must be None where there are snapshots; got {patience}",
+)
+
+
+@checked(
+    _no_noise_if_skipped,
+    _no_snapshots_if_patient,
+    n_steps=a_whole_number(),
+    batch_size=a_whole_number(),
+    lr=a_number(above=0),
+    schedule=one_of("cosine", "constant"),
+    warmup=a_whole_number(at_least=0),
+    skip_empty=a_bool(),
+    revival=a_number(at_least=0, at_most=1),
+    activity_cost=a_number(at_least=0),
+    models_per_stream=a_whole_number(),
+    data_seed=a_seed(bits=53),
+    n_records=a_whole_number(),
+    snapshots=depending(lambda n_steps: _steps(n_steps)),
+    n_evaluation=a_whole_number(),
+    patience=optional(a_whole_number()),
+    loss_exponent=a_number(at_least=1, at_most=8),
+    weight_decay=a_number(at_least=-10, at_most=10),
+    hidden_noise=a_number(at_least=0),
+)
 @dataclass(frozen=True)
 class Settings:
     """The schedule and data of a training run, checked.
@@ -59,36 +112,6 @@ class Settings:
     betas = (0.9, 0.999)
     eps = 1e-10
 
-    def __post_init__(self) -> None:
-        checked: dict[str, Any] = {
-            name: checks.whole_number(name, getattr(self, name))
-            for name in ("n_steps", "batch_size", "models_per_stream", "n_records", "n_evaluation")
-        }
-        checks.number("lr", self.lr, above=0)
-        checks.choice("schedule", self.schedule, ["cosine", "constant"])
-        checks.whole_number("warmup", self.warmup, at_least=0)
-        checks.true_or_false("skip_empty", self.skip_empty)
-        checks.number("revival", self.revival, at_least=0, at_most=1)
-        checks.number("activity_cost", self.activity_cost, at_least=0)
-        checks.number("loss_exponent", self.loss_exponent, at_least=1, at_most=8)
-        checks.number("weight_decay", self.weight_decay, at_least=-10, at_most=10)
-        checks.number("hidden_noise", self.hidden_noise, at_least=0)
-        if self.hidden_noise and self.skip_empty:  # an empty input has noise, and cannot be counted exactly
-            raise ValueError(f"skip_empty must be False where there is hidden_noise; got {self.skip_empty}")
-        checks.seed("data_seed", self.data_seed, bits=53)
-        if not isinstance(self.snapshots, Iterable):
-            raise ValueError(f"snapshots must be a list of steps; got {self.snapshots!r}")
-        last = checked["n_steps"]
-        checked["snapshots"] = {
-            checks.whole_number("snapshots", step, at_least=0, at_most=last) for step in self.snapshots
-        }
-        if self.patience is not None:
-            checks.whole_number("patience", self.patience)
-            if checked["snapshots"]:  # each adds a record, and patience counts records
-                raise ValueError(f"patience must be None where there are snapshots; got {self.patience}")
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-
     def rates(self, steps: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Learning rates at these steps."""
         return _rates(steps, self.n_steps, self.lr, self.warmup, self.schedule)
@@ -110,12 +133,12 @@ class Settings:
         return sorted({*records.tolist(), *self.snapshots})
 
 
+@checked(schedule=one_of("cosine", "constant"))
 def learning_rates(n_steps: int, lr: float, warmup: int, schedule: str) -> np.ndarray:
     """Learning rate (n_steps,) at every step: a linear warm-up times a cosine to 0, or times 1.
 
     Raises: ValueError for a schedule other than "cosine" or "constant".
     """
-    checks.choice("schedule", schedule, ["cosine", "constant"])
     return _rates(np.arange(n_steps), n_steps, lr, warmup, schedule)
 
 

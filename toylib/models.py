@@ -319,6 +319,13 @@ def check_match(model: ToyModel, features: SparseFeatures) -> None:
     _one_row_or_each(model=model, features=features)
 
 
+def a_model_class(name: str, value: Any) -> type[ToyModel]:
+    """A rule: a class of toy models."""
+    if not (isinstance(value, type) and issubclass(value, ToyModel)):
+        checks.refuse(f"{name} must be one of toylib.models", repr(value))
+    return value
+
+
 class LinearModel(ToyModel):
     """x' = W^T W x + b. Keeps the n_hidden most important directions, as PCA does.
 

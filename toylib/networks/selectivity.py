@@ -9,28 +9,44 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from .. import checks
+from ..checks import Rule, a_whole_number, array, checked, depending, must, refuse
 
 MOST_LABELS = 2**16 - 1  # every number up to the largest label takes a column
 
 
-def _activations(activations: object) -> np.ndarray:
-    return checks.array("activations", activations, ndim=2)
+def _activations(name: str, activations: object) -> np.ndarray:
+    return array(name, activations, ndim=2)
 
 
-def _labels(labels: object, n_stimuli: int) -> np.ndarray:
-    result = np.asarray(labels)
-    whole = result.dtype.kind in "biu" and result.size > 0 and result.min() >= 0
-    if not whole or result.shape != (n_stimuli,):
-        raise ValueError(
-            f"labels must be one whole number, 0 or more, per stimulus ({n_stimuli}); "
-            f"got {result.dtype} of shape {result.shape}"
-        )
-    if result.max() > MOST_LABELS:
-        raise ValueError(f"labels must be {MOST_LABELS} or less; got {result.max()}")
-    return result.astype(np.int64)
+def _labels(activations: np.ndarray) -> Rule:
+    n_stimuli = len(activations)
+
+    def rule(name: str, labels: object) -> np.ndarray:
+        result = np.asarray(labels)
+        whole = result.dtype.kind in "biu" and result.size > 0 and result.min() >= 0
+        if not whole or result.shape != (n_stimuli,):
+            refuse(
+                f"{name} must be one whole number, 0 or more, per stimulus ({n_stimuli})",
+                f"{result.dtype} of shape {result.shape}",
+            )
+        if result.max() > MOST_LABELS:
+            refuse(f"{name} must be {MOST_LABELS} or less", result.max())
+        return result.astype(np.int64)
+
+    return rule
 
 
+_several_stimuli = must(
+    lambda activations: len(activations) > 1,
+    "activations must hold two stimuli or more; got {activations:len}",
+)
+_several_labels = must(
+    lambda labels: len(np.unique(labels)) > 1,
+    "labels must hold two different ones or more; got only {labels[0]}",
+)
+
+
+@checked(activations=_activations, labels=depending(lambda activations: _labels(activations)))
 def auroc(
     activations: Float[np.ndarray, "n_stimuli n_neurons"], labels: Int[np.ndarray, " n_labels"]
 ) -> Float[np.ndarray, "n_neurons n_concepts"]:
@@ -43,8 +59,7 @@ def auroc(
     Units:  a probability; 1/2 is chance. NaN for a concept without stimuli, or with all of them.
     Raises: ValueError for activations that are not 2-D and finite, or labels that do not match.
     """
-    a = _activations(activations)
-    y = _labels(labels, len(a))
+    a, y = activations, labels
     ranks = rankdata(a, axis=0)
     member = np.eye(y.max() + 1)[y]  # (n_stimuli, n_concepts)
     n_in = member.sum(0)
@@ -54,6 +69,11 @@ def auroc(
     return np.divide(won, n_pairs, out=np.full(won.shape, np.nan), where=n_pairs > 0)
 
 
+@checked(
+    activations=_activations,
+    labels=depending(lambda activations: _labels(activations)),
+    k=depending(lambda activations: a_whole_number(at_most=len(activations))),
+)
 def effective_labels(
     activations: Float[np.ndarray, "n_stimuli n_neurons"], labels: Int[np.ndarray, " n_labels"], k: int = 20
 ) -> Float[np.ndarray, " n_neurons"]:
@@ -68,15 +88,14 @@ def effective_labels(
     Raises: ValueError if k is more than the number of stimuli, or labels do not match.
     Source: Hill 1973.
     """
-    a = _activations(activations)
-    y = _labels(labels, len(a))
-    k = checks.whole_number("k", k, at_most=len(a))
+    a, y = activations, labels
     top = np.argsort(-a, axis=0, kind="stable")[:k]
     share = np.stack([(y[top] == label).mean(0) for label in np.unique(y)])
     entropy = -np.sum(share * np.log(np.where(share > 0, share, 1)), axis=0)
     return np.where(np.ptp(a, axis=0) > 0, np.exp(entropy), np.nan)
 
 
+@checked(_several_stimuli, activations=_activations)
 def treves_rolls(
     activations: Float[np.ndarray, "n_stimuli n_neurons"],
 ) -> Float[np.ndarray, " n_neurons"]:
@@ -89,14 +108,15 @@ def treves_rolls(
     Raises: ValueError for activations that are not 2-D and finite, or of fewer than two stimuli.
     Source: Treves and Rolls 1991, in the form of Vinje and Gallant 2000.
     """
-    a = np.abs(_activations(activations))
-    if len(a) < 2:
-        raise ValueError(f"activations must hold two stimuli or more; got {len(a)}")
+    a = np.abs(activations)
     square = (a**2).mean(0)
     ratio = np.divide(a.mean(0) ** 2, square, out=np.full(len(square), np.nan), where=square > 0)
     return (1 - ratio) / (1 - 1 / len(a))
 
 
+@checked(
+    _several_labels, activations=_activations, labels=depending(lambda activations: _labels(activations))
+)
 def class_selectivity(
     activations: Float[np.ndarray, "n_stimuli n_neurons"], labels: Int[np.ndarray, " n_labels"]
 ) -> Float[np.ndarray, " n_neurons"]:
@@ -111,10 +131,8 @@ def class_selectivity(
     Raises: ValueError if labels do not match or are all the same.
     Source: Morcos et al. 2018.
     """
-    a = np.abs(_activations(activations))
-    y = _labels(labels, len(a))
-    if len(np.unique(y)) < 2:
-        raise ValueError(f"labels must hold two different ones or more; got only {y[0]}")
+    a = np.abs(activations)
+    y = labels
     means = np.stack([a[y == label].mean(0) for label in np.unique(y)])
     largest = means.max(0)
     rest = (means.sum(0) - largest) / (len(means) - 1)

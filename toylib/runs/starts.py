@@ -13,10 +13,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from .. import checks
+from ..checks import (
+    a_kind,
+    a_seed,
+    a_whole_number,
+    checked,
+    depending,
+    must,
+    number,
+    optional,
+    refuse,
+    whole_number,
+)
 from ..engines.settings import Settings
-from ..features import SparseFeatures
-from ..models import ToyModel
+from ..features import SparseFeatures, sparse_features
+from ..models import ToyModel, a_model_class
 from ..training import evaluate, train
 
 
@@ -36,6 +47,31 @@ class Search:
     n_model_steps: int
 
 
+def _rounds(name: str, rounds: Any) -> list[tuple[int, int, float]]:
+    try:
+        schedule = [(keep, n_steps, lr) for keep, n_steps, lr in rounds]
+    except (TypeError, ValueError):
+        schedule = []
+    if not schedule:
+        refuse(f"{name} must be one or more of (keep, n_steps, lr)", repr(rounds))
+    return schedule
+
+
+_one_row = must(
+    lambda features: features.n_instances == 1,
+    "features must be one row for all starts; got {features.n_instances}",
+)
+
+
+@checked(
+    _one_row,
+    model_class=a_model_class,
+    features=sparse_features,
+    n_starts=a_whole_number(),
+    rounds=_rounds,
+    first_seed=a_whole_number(at_least=0),
+    init=optional(a_kind(Mapping, "a dict of the model's arguments")),
+)
 def search(
     model_class: type[ToyModel],
     features: SparseFeatures,
@@ -58,39 +94,23 @@ def search(
     Raises: ValueError, before any work, for rounds that are empty, not of three, or keep more than is left;
             for features of more than one row.
     """
-    n_starts = checks.whole_number("n_starts", n_starts)
-    first_seed = checks.whole_number("first_seed", first_seed, at_least=0)
-    if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
-        raise ValueError(f"model_class must be one of toylib.models; got {model_class!r}")
-    if init is not None and not isinstance(init, Mapping):
-        raise ValueError(f"init must be a dict of the model's arguments; got {init!r}")
-    if not isinstance(features, SparseFeatures):
-        raise ValueError(f"features must be SparseFeatures; got {type(features).__name__}")
-    if features.n_instances != 1:
-        raise ValueError(f"features must be one row for all starts; got {features.n_instances}")
-    try:
-        schedule = [(keep, n_steps, lr) for keep, n_steps, lr in rounds]
-    except (TypeError, ValueError):
-        schedule = []
-    if not schedule:
-        raise ValueError(f"rounds must be one or more of (keep, n_steps, lr); got {rounds!r}")
-    data_seed = checks.seed("data_seed", settings.pop("data_seed", 0))
+    data_seed = a_seed()("data_seed", settings.pop("data_seed", 0))
     others = {
         name: value for name, value in settings.items() if name not in ("engine", "workers", "progress")
     }
     left = n_starts
-    for keep, n_steps, lr in schedule:
-        left = checks.whole_number("keep in rounds", keep, at_most=left)
-        checks.whole_number("n_steps in rounds", n_steps)
-        checks.number("lr in rounds", lr, above=0)
+    for keep, n_steps, lr in rounds:
+        left = whole_number("keep in rounds", keep, at_most=left)
+        whole_number("n_steps in rounds", n_steps)
+        number("lr in rounds", lr, above=0)
         Settings(n_steps=n_steps, lr=lr, n_evaluation=n_evaluation, **others)
 
     seeds = np.arange(first_seed, first_seed + n_starts)
     model = model_class(features.n_features, n_hidden, seeds, **(init or {}))
     alive = np.arange(n_starts)
-    loss_by_round = np.full((len(schedule), n_starts), np.nan)
+    loss_by_round = np.full((len(rounds), n_starts), np.nan)
     n_model_steps = 0
-    for k, (keep, n_steps, lr) in enumerate(schedule):
+    for k, (keep, n_steps, lr) in enumerate(rounds):
         run = train(
             model,
             features,
@@ -107,6 +127,9 @@ def search(
     return Search(model, loss, seeds, loss_by_round, n_model_steps)
 
 
+@checked(
+    n_parts=a_whole_number(at_least=2), n_samples=depending(lambda n_parts: a_whole_number(at_least=n_parts))
+)
 def paired_losses(
     model: ToyModel, features: SparseFeatures, *, n_samples: int = 2**20, n_parts: int = 16
 ) -> Float[np.ndarray, "n_parts n_instances"]:
@@ -117,8 +140,6 @@ def paired_losses(
 
     Raises: ValueError if n_parts is below 2 or n_samples below n_parts.
     """
-    n_parts = checks.whole_number("n_parts", n_parts, at_least=2)
-    n_samples = checks.whole_number("n_samples", n_samples, at_least=n_parts)
     # seed 0 is what `train` measures with and what chose the models
     parts = [
         evaluate(model, features, n_samples=n_samples // n_parts, seed=1 + part) for part in range(n_parts)

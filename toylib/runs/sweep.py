@@ -27,10 +27,11 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .. import checks, engines, training
+from .. import engines, training
+from ..checks import a_bool, a_whole_number, checked, refuse, some_seeds
 from ..engines.settings import Settings
 from ..features import SparseFeatures
-from ..models import ToyModel, check_match
+from ..models import ToyModel, a_model_class, check_match
 from ..progress import progress_bar
 from .identity import class_identity
 
@@ -115,29 +116,27 @@ def _plain(name: str, value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, Mapping):
         if other := [key for key in value if type(key) is not str]:
-            raise ValueError(f"{name} must have text as the keys of its dicts; got {other[0]!r}")
+            refuse(f"{name} must have text as the keys of its dicts", repr(other[0]))
         return {key: _plain(name, item) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
         return [_plain(name, item) for item in value]
     if value is None or type(value) in (bool, int, float, str):
         return value
-    raise ValueError(f"{name} must be numbers, text, lists and dicts; got {type(value).__name__}")
+    refuse(f"{name} must be numbers, text, lists and dicts", type(value).__name__)
 
 
 def _arguments(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{name} must be a dict of arguments; got {value!r}")
+        refuse(f"{name} must be a dict of arguments", repr(value))
     try:
         return _plain(name, value)
     except RecursionError:
-        raise ValueError(f"{name} must be finite lists and dicts; got one that holds itself") from None
+        refuse(f"{name} must be finite lists and dicts", "one that holds itself")
 
 
 def _known(name: str, given: Iterable[str], allowed: Iterable[str]) -> None:
     if unknown := sorted(set(given) - set(allowed)):
-        raise ValueError(
-            f"{name} must hold arguments among {', '.join(sorted(allowed))}; got {', '.join(unknown)}"
-        )
+        refuse(f"{name} must hold arguments among {', '.join(sorted(allowed))}", ", ".join(unknown))
 
 
 def _check(
@@ -194,12 +193,24 @@ def _shared_generators() -> dict[str, Any]:
     }
 
 
+def _settings(name: str, settings: Any) -> list[dict[str, Any]]:
+    listed = isinstance(settings, Iterable) and not isinstance(settings, Mapping)
+    plain = [_arguments("a setting", setting) for setting in settings] if listed else []
+    if not plain:
+        refuse(f"{name} must be a list of at least one dict", repr(settings))
+    return plain
+
+
+def _path(name: str, folder: Any) -> str | Path | None:
+    if folder is not None and (not isinstance(folder, str | Path) or not str(folder)):
+        refuse(f"{name} must be a path", repr(folder))
+    return folder
+
+
 def _store(folder: str | Path | None) -> Path | None:
     """The folder, made if need be, after a file was written there: a full day of training may follow."""
     if folder is None:
         return None
-    if not isinstance(folder, str | Path) or not str(folder):
-        raise ValueError(f"folder must be a path; got {folder!r}")
     try:
         store = Path(folder).expanduser()
         store.mkdir(parents=True, exist_ok=True)
@@ -207,10 +218,20 @@ def _store(folder: str | Path | None) -> Path | None:
             file.write(b"tried")
     except (OSError, ValueError, RuntimeError) as error:  # not there, a zero byte, no home for "~"
         why = getattr(error, "strerror", None) or error
-        raise ValueError(f"folder must be a folder that can be written; got {folder!r} ({why})") from None
+        refuse("folder must be a folder that can be written", f"{folder!r} ({why})")
     return store
 
 
+@checked(
+    model_class=a_model_class,
+    model=_arguments,
+    settings=_settings,
+    seeds=some_seeds(),
+    folder=_path,
+    block_size=a_whole_number(),
+    progress=a_bool(),
+    train=_arguments,
+)
 def sweep(
     model_class: type[ToyModel],
     model: Mapping[str, Any],
@@ -241,41 +262,31 @@ def sweep(
             cannot be told from another, before any training; for workers that hold other code than this
             process; OSError if a block cannot be stored.
     """
-    if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
-        raise ValueError(f"model_class must be one of toylib.models; got {model_class!r}")
-    if isinstance(settings, Mapping) or not isinstance(settings, Iterable):
-        raise ValueError(f"settings must be a list of at least one dict; got {settings!r}")
-    plain = [_arguments("a setting", setting) for setting in settings]
-    if not plain:
-        raise ValueError(f"settings must be a list of at least one dict; got {settings!r}")
     try:
         identity = class_identity(model_class)
     except ValueError:
         if folder is not None:
             raise
         identity = ""
-    chosen = checks.seeds("seeds", seeds)
-    block_size = checks.whole_number("block_size", block_size)
     blocks, n_records = [], set()
-    for setting in plain:
+    for setting in settings:
         own = {name: _arguments(f"{name} in a setting", setting.get(name, {})) for name in ("model", "train")}
-        arguments = {**_arguments("model", model), **own["model"]}
+        arguments = {**model, **own["model"]}
         features = {name: value for name, value in setting.items() if name not in ("model", "train")}
-        schedule = {**_arguments("train", train), **own["train"]}
+        schedule = {**train, **own["train"]}
         n_records.add(
             _check(model_class, arguments, features, schedule, identity=identity, stored=folder is not None)
         )
-        for low in range(0, len(chosen), block_size):
-            part = tuple(chosen[low : low + block_size].tolist())
+        for low in range(0, len(seeds), block_size):
+            part = tuple(seeds[low : low + block_size].tolist())
             blocks.append(Block(model_class, arguments, features, schedule, part, identity))
     if len(n_records) > 1:
-        raise ValueError(
-            f"n_records must be at most the fewest n_steps, so that loss histories are equally long; "
-            f"got {sorted(n - 1 for n in n_records)} records"
+        refuse(
+            "n_records must be at most the fewest n_steps, so that loss histories are equally long",
+            f"{sorted(n - 1 for n in n_records)} records",
         )
-    checks.true_or_false("progress", progress)
     results = _run(blocks, _store(folder), n_jobs, progress)
-    return _collect(plain, chosen, blocks, results)
+    return _collect(list(map(dict, settings)), seeds, blocks, results)
 
 
 def _run(
@@ -306,7 +317,7 @@ def _run(
             except TerminatedWorkerError:
                 if attempt == RESTARTS:
                     raise
-                warnings.warn("a worker was killed; its blocks are run again", RuntimeWarning, stacklevel=3)
+                warnings.warn("a worker was killed; its blocks are run again", RuntimeWarning, stacklevel=4)
             finally:
                 arriving.close()
     return [results[k] for k in range(len(blocks))]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .. import checks
+from ..checks import a_number, a_whole_number, array, checked, must, one_of, refuse
 from ..engines.reference import errors
 from ..engines.settings import learning_rates
 from ..features import SparseFeatures
@@ -21,16 +21,17 @@ from ..models import PLAIN, ToyModel, check_match, check_weights_tell, trainable
 
 
 def _strength(strength: Any, model: ToyModel) -> Tensor:
-    values = checks.array("strength", strength, ndim=(0, 1))
+    values = array("strength", strength, ndim=(0, 1))
     if values.min() < 0 or values.size not in (1, model.n_instances):
-        raise ValueError(
-            f"strength must be 0 or more, one or one for each of {model.n_instances} instances; "
-            f"got shape {values.shape}, least {values.min()}"
+        refuse(
+            f"strength must be 0 or more, one or one for each of {model.n_instances} instances",
+            f"shape {values.shape}, least {values.min()}",
         )
     return torch.from_numpy(values).to(model.b_final).reshape(-1, 1, 1)
 
 
 @torch.no_grad()
+@checked(check_weights_tell)
 def analytic_directions(model: ToyModel) -> Float[Tensor, "n_instances n_features n_features"]:
     """The unit vector that raises output i most, for every i: the analytic attack without its norm.
 
@@ -43,7 +44,6 @@ def analytic_directions(model: ToyModel) -> Float[Tensor, "n_instances n_feature
     Raises: ValueError for a model with methods, parameters or hooks of its own (`models.beyond_flags`).
     Source: Elhage et al. 2022, 'Relationship to Adversarial Robustness'.
     """
-    check_weights_tell(model)
     out = model.W_out * (model.W_in.mT > 0) if model.hidden_relu else model.W_out
     jacobian = out @ model.W_in
     return normalize(jacobian, dim=2)
@@ -59,7 +59,17 @@ def squared_error(
     return (errors(model, x, seen=x + attack) * importance[:, None]).sum(2)
 
 
+_along_inputs = must(
+    lambda model, directions: (
+        directions is None
+        or (directions.ndim == 3 and directions.shape[::2] == (model.n_instances, model.n_features))
+    ),
+    "directions must be ({model.n_instances}, n_attacks, {model.n_features}); got {directions:shape}",
+)
+
+
 @torch.no_grad()
+@checked(_along_inputs)
 def analytic_attack(
     model: ToyModel,
     x: Float[Tensor, "#n_instances batch n_features"],
@@ -74,15 +84,13 @@ def analytic_attack(
     """
     norm = _strength(strength, model)
     chosen = analytic_directions(model) if directions is None else directions
-    if chosen.ndim != 3 or chosen.shape[::2] != (model.n_instances, model.n_features):
-        wanted = f"({model.n_instances}, n_attacks, {model.n_features})"
-        raise ValueError(f"directions must be {wanted}; got {tuple(chosen.shape)}")
     return torch.stack(
         [squared_error(model, x, importance, norm * chosen[:, k, None]) for k in range(chosen.shape[1])]
     )
 
 
 @torch.enable_grad()
+@checked(n_steps=a_whole_number())
 def gradient_attack(
     model: ToyModel,
     x: Float[Tensor, "#n_instances batch n_features"],
@@ -101,7 +109,6 @@ def gradient_attack(
     Source: Madry et al. 2018, in the L2 norm; Goodfellow et al. 2015 for one step.
     """
     norm = _strength(strength, model)
-    n_steps = checks.whole_number("n_steps", n_steps)
     attack = (torch.zeros_like(x) + start).expand(model.n_instances, -1, -1).clone()
     for _ in range(n_steps):
         attack.requires_grad_(True)
@@ -114,6 +121,13 @@ def gradient_attack(
 
 
 @torch.enable_grad()
+@checked(
+    check_match,
+    kind=one_of("analytic", "gradient", "random"),
+    n_steps=a_whole_number(),
+    batch_size=a_whole_number(),
+    lr=a_number(above=0),
+)
 def train_adversarially(
     model: ToyModel,
     features: SparseFeatures,
@@ -136,12 +150,7 @@ def train_adversarially(
             out of range.
     Source: Elhage et al. 2022, 'Relationship to Adversarial Robustness'.
     """
-    check_match(model, features)
     norm = _strength(strength, model)
-    checks.choice("kind", kind, ["analytic", "gradient", "random"])
-    n_steps = checks.whole_number("n_steps", n_steps)
-    batch_size = checks.whole_number("batch_size", batch_size)
-    lr = checks.number("lr", lr, above=0)
     importance = torch.from_numpy(features.importance).to(model.b_final)
     optimiser = torch.optim.Adam(list(trainable(model).values()), lr=lr)
     generator = torch.Generator().manual_seed(0)

@@ -7,13 +7,15 @@ matrix, so that neither rotation nor the order of the features matters.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from .. import checks
+from ..checks import a_number, an_array, checked, must, refuse
 
 LEARNED = 0.5  # a feature with a shorter direction is not represented
 EDGE = 0.2  # |cos| above which two features interfere; every shape below stays connected at it
@@ -42,6 +44,16 @@ VERTICES = {  # unit vectors (n_vertices, n_dimensions)
 }
 
 
+def _one_model(name: str, W: Any) -> Tensor:
+    if not isinstance(W, Tensor) or W.ndim != 2:
+        shape = tuple(W.shape) if isinstance(W, Tensor) else type(W).__name__
+        refuse(f"{name} must be one model's tensor (n_hidden, n_features)", shape)
+    if not torch.isfinite(W).all():
+        refuse(f"{name} must be finite", W[~torch.isfinite(W)][0].item())
+    return W
+
+
+@checked(W=_one_model, edge=a_number(at_least=0, at_most=0.999))
 def components(W: Float[Tensor, "n_hidden n_features"], *, edge: float = EDGE) -> list[np.ndarray]:
     """Groups of learned features that interfere with each other and with no one else, largest first.
 
@@ -50,12 +62,6 @@ def components(W: Float[Tensor, "n_hidden n_features"], *, edge: float = EDGE) -
 
     Raises: ValueError unless W is 2-D and edge is in [0, 1).
     """
-    if not isinstance(W, Tensor) or W.ndim != 2:
-        shape = tuple(W.shape) if isinstance(W, Tensor) else type(W).__name__
-        raise ValueError(f"W must be one model's tensor (n_hidden, n_features); got {shape}")
-    if not torch.isfinite(W).all():
-        raise ValueError(f"W must be finite; got {W[~torch.isfinite(W)][0]}")
-    edge = checks.number("edge", edge, at_least=0, at_most=0.999)
     norm = W.detach().norm(dim=0)
     nodes = torch.nonzero(norm > LEARNED).ravel()
     if not len(nodes):
@@ -66,6 +72,13 @@ def components(W: Float[Tensor, "n_hidden n_features"], *, edge: float = EDGE) -
     return sorted(groups, key=len, reverse=True)
 
 
+_alike = must(
+    lambda gram, other: gram.shape == other.shape == gram.shape[::-1],
+    "gram and other must be square and equally large; got {gram:shape} and {other:shape}",
+)
+
+
+@checked(_alike, gram=an_array(ndim=2), other=an_array(ndim=2), tolerance=a_number(above=0))
 def same_shape(
     gram: Float[np.ndarray, "k k"], other: Float[np.ndarray, "k k"], *, tolerance: float = 0.1
 ) -> bool:
@@ -76,18 +89,14 @@ def same_shape(
 
     Raises: ValueError unless both are square and equally large, and tolerance is positive.
     """
-    a, b = checks.array("gram", gram, ndim=2), checks.array("other", other, ndim=2)
-    if a.shape != b.shape or a.shape[0] != a.shape[1]:
-        raise ValueError(f"gram and other must be square and equally large; got {a.shape} and {b.shape}")
-    tolerance = checks.number("tolerance", tolerance, above=0)
 
     def extend(order: list[int]) -> bool:
         k = len(order)
-        if k == len(a):
+        if k == len(gram):
             return True
-        for vertex in set(range(len(a))) - set(order):
-            row = b[vertex, [*order, vertex]]
-            if (np.abs(a[k, : k + 1] - row) <= tolerance).all() and extend([*order, vertex]):
+        for vertex in set(range(len(gram))) - set(order):
+            row = other[vertex, [*order, vertex]]
+            if (np.abs(gram[k, : k + 1] - row) <= tolerance).all() and extend([*order, vertex]):
                 return True
         return False
 

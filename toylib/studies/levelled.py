@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .. import checks
+from ..checks import a_bool, a_number, a_seed, a_whole_number, checked, refuse, some_seeds, whole_number
 from ..engines.settings import learning_rates
 from ..models import PLAIN, check_plain, select, trainable
 from ..progress import progress_bar
@@ -31,9 +31,9 @@ class Streams:
     Raises: ValueError for bad seeds, or a `high` below 1.
     """
 
+    @checked(seeds=some_seeds(bits=53))
     def __init__(self, seeds: Any = 0) -> None:
-        numbers = checks.seeds("seeds", seeds, bits=53)
-        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in numbers]
+        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
 
     def __len__(self) -> int:
         return len(self.generators)
@@ -42,14 +42,24 @@ class Streams:
         """Uniform on [0, 1): (n_streams, *shape)."""
         return torch.stack([torch.rand(shape, generator=g, **PLAIN) for g in self.generators])
 
+    @checked(high=a_whole_number())
     def randint(self, high: int, *shape: int) -> Tensor:
         """Whole numbers from 0 to high - 1: (n_streams, *shape)."""
-        high = checks.whole_number("high", high)
         return torch.stack([torch.randint(high, shape, generator=g, device="cpu") for g in self.generators])
 
 
 # draw(batch_size, streams) -> the inputs and the targets of every level, each (n_streams, batch, n)
 Draw = Callable[[int, Streams], tuple[list[Tensor], list[Tensor]]]
+
+
+def _levels(n_inputs: Any, n_hidden: Any, n_features: Any) -> None:
+    sizes = {"n_inputs": n_inputs, "n_hidden": n_hidden, "n_features": n_features}
+    given = [isinstance(size, Sequence) and len(size) for size in sizes.values()]
+    if not given[0] or given != given[:1] * 3:
+        refuse("n_inputs, n_hidden, n_features must have one entry per level", sizes)
+    for name, size in sizes.items():
+        for level, number in enumerate(size):
+            whole_number(f"{name}[{level}]", number)
 
 
 class LevelledModel(nn.Module):
@@ -64,6 +74,7 @@ class LevelledModel(nn.Module):
     output ReLUs die; a tenth of it trains.
     """
 
+    @checked(_levels, seeds=some_seeds(), init_scale=a_number(above=0))
     def __init__(
         self,
         n_inputs: Sequence[int],
@@ -74,16 +85,10 @@ class LevelledModel(nn.Module):
         init_scale: float = 0.1,
     ) -> None:
         super().__init__()
-        sizes = {"n_inputs": n_inputs, "n_hidden": n_hidden, "n_features": n_features}
-        given = [isinstance(size, Sequence) and len(size) for size in sizes.values()]
-        if not given[0] or given != given[:1] * 3:
-            raise ValueError(f"n_inputs, n_hidden, n_features must have one entry per level; got {sizes}")
         self.n_inputs, self.n_hidden, self.n_features = (
-            [checks.whole_number(f"{name}[{level}]", number) for level, number in enumerate(size)]
-            for name, size in sizes.items()
+            [int(number) for number in size] for size in (n_inputs, n_hidden, n_features)
         )
-        self.seeds = checks.seeds("seeds", seeds)
-        scale = checks.number("init_scale", init_scale, above=0)
+        self.seeds = seeds
         generators = [torch.Generator().manual_seed(int(seed)) for seed in self.seeds]
         self.W_in, self.W_out, self.b = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
         below = [0, *self.n_features[:-1]]
@@ -91,7 +96,7 @@ class LevelledModel(nn.Module):
             map(sum, zip(below, self.n_inputs, strict=True)), self.n_hidden, self.n_features, strict=True
         ):
             for weights, rows, columns in ((self.W_in, m, k), (self.W_out, n, m)):
-                std = scale * (2 / (rows + columns)) ** 0.5
+                std = init_scale * (2 / (rows + columns)) ** 0.5
                 empty = torch.empty(len(generators), rows, columns, **PLAIN)
                 for matrix, generator in zip(empty, generators, strict=True):
                     matrix.normal_(0, std, generator=generator)
@@ -126,7 +131,7 @@ class LevelledModel(nn.Module):
         """
         widths = [x.shape[-1] if x.ndim == 2 else x.shape for x in inputs]
         if widths != self.n_inputs:
-            raise ValueError(f"inputs must be (batch, n) with n = {self.n_inputs} by level; got {widths}")
+            refuse(f"inputs must be (batch, n) with n = {self.n_inputs} by level", widths)
         hidden, features = self._columns([x.T.contiguous() for x in inputs], leak)
         return [h.mT for h in hidden], [y.mT for y in features]
 
@@ -141,17 +146,28 @@ def _null_losses(model: LevelledModel, draw: Draw, stream: Streams) -> list[floa
     for name, part, widths in (("inputs", inputs, model.n_inputs), ("targets", targets, model.n_features)):
         shapes = [tuple(level.shape) for level in part]
         if [shape[::2] for shape in shapes if len(shape) == 3] != [(1, width) for width in widths]:
-            raise ValueError(
-                f"draw must give {name} (n_streams, batch, n) with n = {widths} by level; "
-                f"got {shapes} from one stream"
+            refuse(
+                f"draw must give {name} (n_streams, batch, n) with n = {widths} by level",
+                f"{shapes} from one stream",
             )
     nulls = [float(level[0].var(0, correction=0).sum()) for level in targets]
     if not min(nulls) > 0:  # NaN is not either
-        raise ValueError(f"draw must give targets that vary at every level; got variances {nulls}")
+        refuse("draw must give targets that vary at every level", f"variances {nulls}")
     return nulls
 
 
 @torch.enable_grad()
+@checked(
+    n_steps=a_whole_number(),
+    batch_size=a_whole_number(),
+    lr=a_number(above=0),
+    warmup=a_whole_number(at_least=0),
+    leak=a_number(at_least=0, at_most=1),
+    activity_cost=a_number(at_least=0),
+    models_per_stream=a_whole_number(),
+    data_seed=a_seed(bits=31),
+    progress=a_bool(),
+)
 def train_levels(
     model: LevelledModel,
     draw: Draw,
@@ -178,17 +194,9 @@ def train_levels(
     """
     check_plain("model", model, LevelledModel)
     learned = list(trainable(model).values())
-    n_steps = checks.whole_number("n_steps", n_steps)
-    batch_size = checks.whole_number("batch_size", batch_size)
-    checks.true_or_false("progress", progress)
-    warmup = checks.whole_number("warmup", warmup, at_least=0)
-    rates = learning_rates(n_steps, checks.number("lr", lr, above=0), warmup, "cosine")
-    leaks = checks.number("leak", leak, at_least=0, at_most=1) * np.maximum(
-        0, 1 - 2 * np.arange(n_steps) / n_steps
-    )
-    activity_cost = checks.number("activity_cost", activity_cost, at_least=0)
-    streams = model.seeds // checks.whole_number("models_per_stream", models_per_stream)
-    data_seed = checks.seed("data_seed", data_seed, bits=31)
+    rates = learning_rates(n_steps, lr, warmup, "cosine")
+    leaks = leak * np.maximum(0, 1 - 2 * np.arange(n_steps) / n_steps)
+    streams = model.seeds // models_per_stream
     nulls = _null_losses(model, draw, Streams([data_seed]))
     # streams of seed s and data_seed d must not meet those of other s and d
     numbers, stream_of = np.unique(streams, return_inverse=True)
@@ -220,11 +228,11 @@ def train_levels(
 
 
 @torch.no_grad()
+@checked(seed=a_seed(bits=31))
 def relative_loss(
     model: LevelledModel, draw: Draw, *, seed: int = 0
 ) -> Float[np.ndarray, "n_instances n_levels"]:
     """Squared error of every level on 8,192 fresh inputs, divided by the error of predicting the mean."""
-    seed = checks.seed("seed", seed, bits=31)
     # apart from the seeds of training; a generator reads the lower 32 bits alone
     stream = Streams([2**31 + seed])
     nulls = _null_losses(model, draw, stream)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from .. import checks
+from ..checks import a_number, a_seed, a_whole_number, an_array, checked, depending, must, refuse, some_seeds
 from ..models import PLAIN, check_plain, trainable
 
 
@@ -30,10 +30,11 @@ class SparseAutoencoder(nn.Module):
     Source: Sharkey et al. 2022; Bricken et al. 2023.
     """
 
+    @checked(seeds=some_seeds(), d_in=a_whole_number(), n_atoms=a_whole_number())
     def __init__(self, d_in: int, n_atoms: int, seeds: Any = 0) -> None:
         super().__init__()
-        self.seeds = checks.seeds("seeds", seeds)
-        shape = (checks.whole_number("d_in", d_in), checks.whole_number("n_atoms", n_atoms))
+        self.seeds = seeds
+        shape = (d_in, n_atoms)
         drawn = torch.stack(
             [
                 torch.randn(shape, generator=torch.Generator().manual_seed(int(seed)), **PLAIN)
@@ -60,7 +61,25 @@ class SparseAutoencoder(nn.Module):
         return self.W_dec.detach().numpy().copy()
 
 
+def _activations(autoencoder: SparseAutoencoder, h: Tensor) -> None:
+    check_plain("autoencoder", autoencoder, SparseAutoencoder)
+    trainable(autoencoder)
+    if h.shape[0] != len(autoencoder.seeds) or h.shape[2] != autoencoder.W_dec.shape[1]:
+        wanted = (len(autoencoder.seeds), "n_samples", autoencoder.W_dec.shape[1])
+        refuse(f"h must be {wanted}", tuple(h.shape))
+    if not torch.isfinite(h).all():
+        refuse("h must be finite", h[~torch.isfinite(h)][0].item())
+
+
 @torch.enable_grad()
+@checked(
+    _activations,
+    l1=a_number(at_least=0),
+    n_steps=a_whole_number(),
+    batch_size=depending(lambda h: a_whole_number(at_most=h.shape[1])),
+    lr=a_number(above=0),
+    seed=a_seed(),
+)
 def train_autoencoder(
     autoencoder: SparseAutoencoder,
     h: Float[Tensor, "n_instances n_samples d_in"],
@@ -79,20 +98,10 @@ def train_autoencoder(
     Units:  l1 in squared activation per unit of atom activity.
     Raises: ValueError for an h that does not fit or is not finite, or settings out of range.
     """
-    check_plain("autoencoder", autoencoder, SparseAutoencoder)
     learned = trainable(autoencoder)
-    if h.shape[0] != len(autoencoder.seeds) or h.shape[2] != autoencoder.W_dec.shape[1]:
-        wanted = (len(autoencoder.seeds), "n_samples", autoencoder.W_dec.shape[1])
-        raise ValueError(f"h must be {wanted}; got {tuple(h.shape)}")
-    if not torch.isfinite(h).all():
-        raise ValueError(f"h must be finite; got {h[~torch.isfinite(h)][0]}")
-    l1 = checks.number("l1", l1, at_least=0)
-    lr = checks.number("lr", lr, above=0)
-    n_steps = checks.whole_number("n_steps", n_steps)
-    batch_size = checks.whole_number("batch_size", batch_size, at_most=h.shape[1])
     optimiser = torch.optim.Adam(list(learned.values()), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
-    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
+    generator = torch.Generator().manual_seed(seed)
     last: list[Tensor] = []
     for step in range(n_steps):
         batch = h[:, torch.randint(h.shape[1], (batch_size,), generator=generator, device="cpu")]
@@ -116,6 +125,13 @@ def train_autoencoder(
     return torch.stack(last).mean(0).double().numpy()
 
 
+_one_length = must(
+    lambda truth, atoms: len(truth) == len(atoms),
+    "truth and atoms must have columns of one length; got {truth:len} and {atoms:len}",
+)
+
+
+@checked(_one_length, truth=an_array(ndim=2), atoms=an_array(ndim=2))
 def mean_max_matching(truth: Float[np.ndarray, "d n_true"], atoms: Float[np.ndarray, "d n_atoms"]) -> float:
     """Mean cosine (MCC) of the one-to-one matching of columns that makes it largest.
 
@@ -127,15 +143,10 @@ def mean_max_matching(truth: Float[np.ndarray, "d n_true"], atoms: Float[np.ndar
     Raises: ValueError if the columns differ in length or a column of truth is zero.
     Source: Hungarian matching by scipy; the score is that of Song et al. 2025 with its sign.
     """
-    a, b = checks.array("truth", truth, ndim=2), checks.array("atoms", atoms, ndim=2)
-    if len(a) != len(b):
-        raise ValueError(f"truth and atoms must have columns of one length; got {len(a)} and {len(b)}")
-    lengths = np.linalg.norm(a, axis=0)
+    lengths = np.linalg.norm(truth, axis=0)
     if lengths.min() == 0:
-        raise ValueError(
-            f"truth must hold directions; got zeros in column {int(lengths.argmin())} of {len(lengths)}"
-        )
-    cosine = (a / lengths).T @ (b / np.maximum(np.linalg.norm(b, axis=0), 1e-12))
+        refuse("truth must hold directions", f"zeros in column {int(lengths.argmin())} of {len(lengths)}")
+    cosine = (truth / lengths).T @ (atoms / np.maximum(np.linalg.norm(atoms, axis=0), 1e-12))
     cosine = np.maximum(cosine, 0)  # an atom that points away is no atom of this feature
     rows, columns = linear_sum_assignment(cosine, maximize=True)
-    return float(cosine[rows, columns].sum() / a.shape[1])
+    return float(cosine[rows, columns].sum() / truth.shape[1])

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer, Real
 from torch import Tensor
 
-from .. import checks, evidence, measures
+from .. import evidence, measures
+from ..checks import a_whole_number, an_array, array, checked, must, refuse
 from ..evidence import Interval
 from ..models import PLAIN, ToyModel
 
@@ -48,14 +49,20 @@ def rate(layers: Layers) -> Interval:
     The interval is the wider of two: the bootstrap's over streams, which knows that layers of one stream
     are alike, and Wilson's, which knows that none in fifty is not yet never.
     """
-    values = checks.array("value", layers.value, ndim=1)
+    values = array("value", layers.value, ndim=1)
     if (neither := values[~np.isin(values, (0, 1))]).size:
-        raise ValueError(f"value must be True or False for every layer; got {neither[0]}")
+        refuse("value must be True or False for every layer", neither[0])
     wilson = evidence.share(int(values.sum()), len(values))
     streams = evidence.bootstrap(values, clusters=[layers.stream])
     return Interval(wilson.estimate, min(wilson.low, streams.low), max(wilson.high, streams.high))
 
 
+def _whole_streams(loss: np.ndarray, models_per_stream: int) -> None:
+    if loss.shape[-1] % models_per_stream:
+        refuse(f"models_per_stream must divide the {loss.shape[-1]} models", models_per_stream)
+
+
+@checked(_whole_streams, models_per_stream=a_whole_number(at_least=2), loss=an_array(ndim=(1, 2, 3)))
 def best_of_streams(
     loss: Float[np.ndarray, "*settings n_models"], models_per_stream: int
 ) -> Int[np.ndarray, "*settings n_chosen"]:
@@ -66,16 +73,16 @@ def best_of_streams(
     Shapes: -> indices (..., n_models // models_per_stream * 2), stream by stream.
     Raises: ValueError if streams are not whole, or of fewer than two.
     """
-    per = checks.whole_number("models_per_stream", models_per_stream, at_least=2)
-    loss = checks.array("loss", loss, ndim=(1, 2, 3))
-    if loss.shape[-1] % per:
-        raise ValueError(f"models_per_stream must divide the {loss.shape[-1]} models; got {per}")
+    per = models_per_stream
     ranked = loss.reshape(*loss.shape[:-1], -1, per).argsort(-1)[..., :2]
     first = per * np.arange(loss.shape[-1] // per)[:, None]
     return (ranked + first).reshape(*loss.shape[:-1], -1)
 
 
 @torch.no_grad()
+@checked(
+    must(lambda model: model.tied, "model must be tied: one W; got {model:type}"), times=a_whole_number()
+)
 def dealt(model: ToyModel, times: int = 1) -> ToyModel:
     """Copies of a tied model whose features each have their weights dealt anew among the neurons.
 
@@ -85,9 +92,7 @@ def dealt(model: ToyModel, times: int = 1) -> ToyModel:
     Shapes: -> times * n_instances instances, the first n_instances dealt from one instance each, and so on.
     Raises: ValueError if the model has two weight matrices.
     """
-    if not model.tied:
-        raise ValueError(f"model must be tied: one W; got {type(model).__name__}")
-    copy = model.select(np.tile(np.arange(model.n_instances), checks.whole_number("times", times)))
+    copy = model.select(np.tile(np.arange(model.n_instances), times))
     generator = torch.Generator().manual_seed(1)
     order = torch.rand(copy.W.shape, generator=generator, **PLAIN).argsort(1)
     copy.W.copy_(copy.W.gather(1, order))
@@ -149,6 +154,14 @@ def both_kinds_in_one_layer(
     return found, tests
 
 
+_layers = must(
+    lambda has, represented: has.ndim == 3 and represented.shape == (has.shape[0], has.shape[2]),
+    "has must be (n_instances, n_hidden, n_features) and represented (n_instances, n_features); "
+    "got {has:shape} and {represented:shape}",
+)
+
+
+@checked(_layers, neurons_per_feature=a_whole_number())
 def clean_and_shared(
     has: Bool[Tensor, "n_instances n_hidden n_features"],
     represented: Bool[Tensor, "n_instances n_features"],
@@ -162,17 +175,13 @@ def clean_and_shared(
 
     Raises: ValueError if the shapes do not match or neurons_per_feature is below 1.
     """
-    per = checks.whole_number("neurons_per_feature", neurons_per_feature)
-    if has.ndim != 3 or represented.shape != (has.shape[0], has.shape[2]):
-        raise ValueError(
-            "has must be (n_instances, n_hidden, n_features) and represented (n_instances, n_features); got "
-            f"{tuple(has.shape)} and {tuple(represented.shape)}"
-        )
     result = np.zeros(len(has), bool)
     for k in range(len(has)):
         parts = measures.regime(has[k], represented[k])
         clean = any(n_features == 1 for n_features, _ in parts)
-        shared = any(n_features > 1 and n_features * per > n_neurons for n_features, n_neurons in parts)
+        shared = any(
+            n_features > 1 and n_features * neurons_per_feature > n_neurons for n_features, n_neurons in parts
+        )
         result[k] = clean and shared
     return result
 

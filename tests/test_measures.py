@@ -507,7 +507,7 @@ BAD = [
     (lambda: measures.represented(aiming(torch.log), FEATURES), "target must be finite at 0 and at 1; got"),
     (
         lambda: measures.contributions(OwnHidden(3, 2), FEATURES),
-        "model must be what its flags say, for its weights to tell what it does; got one with hidden of its own",
+        "model must be what its flags say, for its weights to tell what it does; got one with hidden",
     ),
     (lambda: measures.random_rotation(0, 0), "n must be a whole number, 1 or more; got 0"),
     (lambda: measures.random_rotation(2, -1), "seed must be whole numbers from 0 to 2**32 - 1; got -1"),

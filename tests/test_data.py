@@ -118,7 +118,7 @@ def installed(tmp_path_factory):
 
 def alone(packages, folder, code):
     environment = {**os.environ, "PYTHONPATH": str(packages)}
-    command = [sys.executable, "-c", f"from toylib import data\n{code}"]
+    command = [sys.executable, "-c", f"from toylib.page import data\n{code}"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 

@@ -15,7 +15,7 @@ import toylib
 from toylib.evidence import MIME
 from toylib.page import commands, notebook, records, stamps
 
-SETUP = "from toylib import evidence, notebook\nnotebook.setup()"
+SETUP = "from toylib import evidence\nfrom toylib.page import notebook\nnotebook.setup()"
 CLAIM = 'claim = evidence.Claim("claim-9", "S", "P; refuted if not")\nclaim'
 NUMBERS = 'measure="m", estimate=0.5, low=0.4, high=0.6, n_models=7'
 VERDICT = f'claim.judge({NUMBERS}, tests={{"holds": True}}, controls={{}})'
@@ -134,7 +134,7 @@ def test_exercises_are_read_from_the_chapters_and_a_new_one_makes_their_page_sta
     chapter = book / "chapter.ipynb"
     page = write(
         book / "teaching.ipynb",
-        "from toylib import chapters, notebook\nnotebook.setup()",
+        "from toylib.page import notebook, records\nnotebook.setup()",
         'notebook.exercises(records.exercises("."))',
     )
     assert commands.main(["execute", "--book", str(book), str(page)]) == 0
@@ -261,7 +261,7 @@ def test_a_figure_drawn_anew_makes_the_page_that_shows_it_stale(book):
     with_a_figure(book)
     page = write(
         book / "front.ipynb",
-        "from toylib import notebook\nnotebook.setup()",
+        "from toylib.page import notebook\nnotebook.setup()",
         'notebook.gallery({"claim-9": "fig-x"})',
     )
     assert commands.main(["execute", "--book", str(book), str(page)]) == 0

@@ -1,6 +1,7 @@
 """Training: hand-written gradients, the empty input, schedules, held-out loss, records, named errors."""
 
 import _thread
+import signal
 import time
 import tracemalloc
 from threading import Event
@@ -494,10 +495,13 @@ def interrupting(draw, drawn):
 
 @pytest.fixture
 def drawn(monkeypatch):
+    # a shell has its background jobs ignore Ctrl-C, and so would this process
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     drawn = []
     monkeypatch.setattr(compiled, "_drawn", interrupting(compiled._drawn, drawn))
     monkeypatch.setattr(reference, "draw_dense", interrupting(reference.draw_dense, drawn))
-    return drawn
+    yield drawn
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("engine", ["kernel", "single", "torch"])

@@ -91,8 +91,8 @@ def drawing() -> str:
         "</defs>"
     )
     return (
-        f'<figure style="margin:0;overflow-x:auto"><svg viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{escape(label)}" style="width:100%;min-width:34rem;max-width:{WIDTH}px;height:auto">'
+        f'<figure style="margin:0"><svg viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(label)}" style="width:100%;max-width:{WIDTH}px;height:auto">'
         f"{tip}{''.join(parts)}</svg></figure>"
     )
 

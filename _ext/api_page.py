@@ -62,7 +62,8 @@ class Api(Directive):
             text = path.read_text(encoding="utf-8")
             tree = ast.parse(text)
             section = nodes.section(ids=[f"toylib-{module}".replace(".", "-")], names=[f"toylib.{module}"])
-            section += nodes.title("", f"toylib.{module}")
+            # a name may break after a dot: on a phone it is wider than the page
+            section += nodes.title("", f"toylib.{module}".replace(".", ".\u200b"))
             for paragraph in (ast.get_docstring(tree) or "").split("\n\n"):
                 if paragraph.startswith(" "):  # commands
                     section += nodes.literal_block("", dedent(paragraph), language="none")

@@ -23,7 +23,8 @@ import numba
 import numpy as np
 import torch
 
-from toylib.features import TRAINING, SparseFeatures, draw, new_stream
+from toylib.draws import TRAINING, draw, new_stream
+from toylib.features import SparseFeatures
 from toylib.models import ReLUHiddenModel, ReLUOutputModel, ToyModel
 from toylib.runs.starts import search
 from toylib.training import evaluate, train

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from toylib.features import HELD_OUT, NOISE, TRAINING, draw_dense, draw_normal, new_stream
+from toylib.draws import HELD_OUT, NOISE, TRAINING, draw_dense, draw_normal, new_stream
 
 
 def inputs(features, row, state, n, skip_empty):

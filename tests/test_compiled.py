@@ -11,8 +11,8 @@ import pytest
 import torch
 from test_conformance import UntiedLinearModel
 
-from toylib import training
-from toylib.engines import compiled
+from toylib import jit, training
+from toylib.engines import compiled, inputs, side_by_side
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 
@@ -91,7 +91,7 @@ def test_where_training_stops_for_records_does_not_change_the_result(engine):
 def test_inputs_drawn_a_few_steps_at_a_time_are_the_same_inputs(engine, monkeypatch):
     features = SparseFeatures(6, 0.2)
     whole = trained(started(ReLUHiddenModel, range(3)), features, engine)
-    monkeypatch.setattr(compiled, "INPUT_BYTES", 3 * 8 * 6 * 32)  # three steps
+    monkeypatch.setattr(inputs, "INPUT_BYTES", 3 * 8 * 6 * 32)  # three steps
     parts = trained(started(ReLUHiddenModel, range(3)), features, engine)
     assert torch.equal(whole.model.W, parts.model.W)
 
@@ -222,7 +222,7 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
     result = run_cold(folder, home)
     assert result.stdout.split() == ["kernel", "True"], result.stderr
     kept = {path.name.split("-")[0] for path in package.rglob("*.nbc")}
-    assert {"loops.steps_side_by_side", "features.draw"} <= kept
+    assert {"side_by_side.steps_side_by_side", "draws.draw"} <= kept
 
     for folder_of_code in list(package.rglob("__pycache__")):
         shutil.rmtree(folder_of_code)
@@ -245,8 +245,13 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
 def test_held_out_loss_is_the_same_in_pieces_of_any_size(monkeypatch):
     features, model = SparseFeatures(6, 0.3), started(ReLUHiddenModel, range(40))
     whole = training.evaluate(model, features, n_samples=5000)
-    monkeypatch.setattr(compiled, "INPUT_BYTES", 1)  # 512 inputs at a time
+    monkeypatch.setattr(inputs, "INPUT_BYTES", 1)  # 512 inputs at a time
     np.testing.assert_allclose(training.evaluate(model, features, n_samples=5000), whole, rtol=1e-12)
+
+
+def test_what_a_loop_calls_from_another_file_is_part_of_what_its_machine_code_depends_on():
+    files = {path.name for path in jit._files_of(side_by_side.steps_side_by_side.py_func)}
+    assert files == {"side_by_side.py", "arithmetic.py"}
 
 
 def test_evaluating_leaves_the_model_as_it_was():

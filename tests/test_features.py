@@ -5,7 +5,8 @@ import pytest
 import torch
 from bad_input import refused
 
-from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
+from toylib.draws import TRAINING, draw_dense, new_stream
+from toylib.features import SparseFeatures
 
 
 def within(rate, p, n):

@@ -6,6 +6,7 @@ import torch
 from bad_input import refused
 
 import toylib.models as models
+from toylib.inspection import beyond_flags
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 
 ALL = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel]
@@ -173,13 +174,13 @@ def test_what_flags_do_not_say_of_a_model_is_named():
             return super().hidden(x) ** 2
 
     for model_class in ALL:
-        assert models.beyond_flags(model_class(3, 2)) == []
+        assert beyond_flags(model_class(3, 2)) == []
     model = Overriding(3, 2)
     model.b_hidden = torch.nn.Parameter(torch.zeros(1, 2))
-    assert models.beyond_flags(model) == ["b_hidden", "hidden"]
+    assert beyond_flags(model) == ["b_hidden", "hidden"]
     replaced = LinearModel(3, 2)
     replaced.forward = lambda x: x
-    assert models.beyond_flags(replaced) == ["forward"]
+    assert beyond_flags(replaced) == ["forward"]
 
 
 def test_all_public_models_are_tested():

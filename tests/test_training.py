@@ -12,10 +12,12 @@ import torch
 from bad_input import refused
 
 from toylib import training
-from toylib.engines import compiled, reference
+from toylib.draws import TRAINING, draw_dense, new_stream
+from toylib.engines import inputs as drawn_inputs
+from toylib.engines import reference
 from toylib.engines.reference import Torch, loss_and_gradients
 from toylib.engines.settings import Settings, learning_rates
-from toylib.features import TRAINING, SparseFeatures, draw_dense, new_stream
+from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.training import STOPPING, evaluate, train
 
@@ -318,8 +320,8 @@ def test_memory_of_the_compiled_loops_is_bounded_whatever_the_number_of_steps_an
         return at_most
 
     rows = 20 * 8 + 20
-    allowed = compiled.INPUT_BYTES * 1.1 + 64 * rows * 4 * 6 + 256 * 4 * (8 * 3 + 4 + 20) + 200_000
-    assert compiled.INPUT_BYTES < peak(200, 64) < allowed
+    allowed = drawn_inputs.INPUT_BYTES * 1.1 + 64 * rows * 4 * 6 + 256 * 4 * (8 * 3 + 4 + 20) + 200_000
+    assert drawn_inputs.INPUT_BYTES < peak(200, 64) < allowed
     assert peak(2000, 256) < allowed
 
 
@@ -498,7 +500,7 @@ def drawn(monkeypatch):
     # a shell has its background jobs ignore Ctrl-C, and so would this process
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     drawn = []
-    monkeypatch.setattr(compiled, "_drawn", interrupting(compiled._drawn, drawn))
+    monkeypatch.setattr(drawn_inputs, "_drawn", interrupting(drawn_inputs._drawn, drawn))
     monkeypatch.setattr(reference, "draw_dense", interrupting(reference.draw_dense, drawn))
     yield drawn
     signal.signal(signal.SIGINT, before)
@@ -506,7 +508,7 @@ def drawn(monkeypatch):
 
 @pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
 def test_an_interruption_is_seen_between_records_too(engine, drawn, monkeypatch):
-    monkeypatch.setattr(compiled, "INPUT_BYTES", 1)  # a step's inputs at a time
+    monkeypatch.setattr(drawn_inputs, "INPUT_BYTES", 1)  # a step's inputs at a time
     model = ReLUHiddenModel(6, 3, range(4))
     with pytest.raises(KeyboardInterrupt):
         train(

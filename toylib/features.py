@@ -30,15 +30,10 @@ from .checks import (
     some_seeds,
     whole_number,
 )
-from .jit import compiled, helper
+from .draws import ANTICORRELATED, CORRELATED, HELD_OUT, INDEPENDENT, draw_dense, new_stream
 
-INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
-
-# Streams of random numbers that must not meet: the same seed gives each purpose its own.
-TRAINING, HELD_OUT, NOISE = 0x7261696E, 0x68656C64, 0x6E6F6973
 LOWEST = 1e-12  # feature_probability: a uniform number has 53 bits, of which p leaves too few for the value
 Sets = tuple[tuple[int, ...], ...]
-_STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 
 
 class Units(NamedTuple):
@@ -47,115 +42,6 @@ class Units(NamedTuple):
     kind: np.ndarray
     start: np.ndarray
     members: np.ndarray
-
-
-@helper(inline="always")
-def _mix(z):  # the output function of SplitMix64 (Steele, Lea & Flood 2014)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@compiled()
-def new_stream(seed, purpose):
-    """State (one uint64 in an array) of the random stream of this seed and purpose."""
-    state = np.empty(1, np.uint64)
-    state[0] = _mix(_mix(np.uint64(seed) + _STEP) + np.uint64(purpose))
-    return state
-
-
-@helper(inline="always")
-def _unit_interval(bits):
-    return np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
-
-
-@helper(inline="always")
-def _uniform(state):
-    state[0] += _STEP
-    return _unit_interval(_mix(state[0]))
-
-
-@helper(inline="always")
-def _value(u, signed):
-    return np.float32(2.0 * u - 1.0) if signed else np.float32(u)
-
-
-@compiled(nogil=True, error_model="numpy")
-def draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value):
-    """Fill count (batch,), index and value (batch, n_features) with the active features of each input.
-
-    With an empty first_cdf, inputs are drawn as they come; otherwise only inputs with an active
-    feature, first_cdf[u] being the probability that the first active unit is u or earlier. A uniform
-    below p says both that a unit is active and, divided by p, what its value is: one draw, not two.
-    """
-    n_units = kind.size
-    alone = True
-    for unit in range(n_units):
-        alone = alone and kind[unit] == INDEPENDENT
-    for b in range(count.size):
-        n_active = 0
-        first = 0
-        if first_cdf.size > 0:
-            u = _uniform(state)
-            while first < n_units - 1 and u >= first_cdf[first]:
-                first += 1
-        if alone:  # the loop below without its branches, which cost more than the arithmetic
-            at = state[0]
-            for unit in range(first, n_units):
-                at += _STEP
-                u = _unit_interval(_mix(at))
-                p = unit_probability[unit]
-                given = first_cdf.size > 0 and unit == first
-                index[b, n_active] = unit
-                value[b, n_active] = _value(u if given else u / p, signed)
-                n_active += given or u < p
-            state[0] = at
-            count[b] = n_active
-            continue
-        for unit in range(first, n_units):
-            u = _uniform(state)
-            if first_cdf.size == 0 or unit > first:
-                if u >= unit_probability[unit]:
-                    continue
-                u /= unit_probability[unit]
-            low, high = start[unit], start[unit + 1]
-            if kind[unit] == ANTICORRELATED:
-                u *= high - low
-                chosen = min(int(u), high - low - 1)
-                index[b, n_active] = members[low + chosen]
-                value[b, n_active] = _value(u - chosen, signed)
-                n_active += 1
-            else:
-                for member in range(low, high):
-                    if member > low:
-                        u = _uniform(state)
-                    index[b, n_active] = members[member]
-                    value[b, n_active] = _value(u, signed)
-                    n_active += 1
-        count[b] = n_active
-
-
-@compiled(nogil=True)
-def draw_dense(state, unit_probability, first_cdf, kind, start, members, signed, x):
-    """Fill x (batch, n_features) with the inputs that `draw` gives in sparse form."""
-    batch_size, n_features = x.shape
-    count = np.empty(batch_size, np.int32)
-    index = np.empty((batch_size, n_features), np.int32)
-    value = np.empty((batch_size, n_features), np.float32)
-    draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value)
-    x[:] = 0
-    for b in range(batch_size):
-        for k in range(count[b]):
-            x[b, index[b, k]] = value[b, k]
-
-
-@compiled(nogil=True)
-def draw_normal(state, scale, out):
-    """Fill out (n, m) with normal numbers of this standard deviation, by Box and Muller's transformation."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            size = np.sqrt(-2.0 * np.log(1.0 - _uniform(state)))
-            out[i, j] = np.float32(scale * size * np.cos(2.0 * np.pi * _uniform(state)))
 
 
 def _rows(n_features: int, at_least: float, at_most: float = np.inf) -> Rule:

@@ -28,6 +28,7 @@ import llvmlite
 import numba
 from numba import njit
 from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -64,13 +65,20 @@ class _Files:
                 draft.unlink(missing_ok=True)
 
 
+def _files_of(function: Callable) -> set[Path]:
+    """The source files that a function's machine code is made of: its own, and those of what it calls."""
+    called = [function.__globals__.get(name) for name in function.__code__.co_names]
+    helpers = [value.py_func for value in called if isinstance(value, Dispatcher)]
+    return {Path(inspect.getfile(function))}.union(*(_files_of(helper) for helper in helpers))
+
+
 class _Cache(FunctionCache):
     """numba's cache of a function, with files of our own below it."""
 
     def __init__(self, function: Callable) -> None:
         super().__init__(function)  # looks beside the source, then in the user's folder; refuses if it may
-        # write to neither. The code of a function may hold that of helpers and constants of its file.
-        sources = Path(inspect.getfile(function)).read_bytes() + Path(__file__).read_bytes()
+        # write to neither. The code of a function holds that of its helpers.
+        sources = b"".join(path.read_bytes() for path in sorted(_files_of(function) | {Path(__file__)}))
         self._cache_file: Any = _Files(Path(self.cache_path), self._impl.filename_base, sources)
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -96,5 +104,5 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
 
 
 def helper(**options: Any) -> Callable[[Callable], Callable]:
-    """Decorator for what compiled code of the same file calls: it becomes part of its caller."""
+    """Decorator for what compiled code calls: it becomes part of its caller."""
     return lambda function: njit(forceinline=True, **options)(inspect.unwrap(function))

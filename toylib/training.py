@@ -22,10 +22,12 @@ from torch import Tensor
 
 from . import engines
 from .checks import a_bool, a_number, a_seed, a_whole_number, checked, optional
+from .draws import HELD_OUT, new_stream
 from .engines.reference import errors
 from .engines.settings import Settings
-from .features import HELD_OUT, SparseFeatures, new_stream
-from .models import ToyModel, check_match, trainable
+from .features import SparseFeatures
+from .inspection import check_match, trainable
+from .models import ToyModel
 from .progress import progress_bar
 
 STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothing is measured on them
@@ -76,7 +78,7 @@ def train(
     a GPU is trained there, by torch; its inputs are drawn on the CPU.
 
     Memory: beside the models and the records, in each worker about 128 MB in torch (reference.BLOCK_BYTES),
-            or one instance if that is more; in the compiled loops 0.5 MB of inputs (compiled.INPUT_BYTES), or
+            or one instance if that is more; in the compiled loops 0.5 MB of inputs (inputs.INPUT_BYTES), or
             one step's if that is more, and four times the parameters of a block of 64 instances at most.
             It does not grow with n_steps, beside n_records and snapshots.
     Raises: ValueError, before any work, naming the argument and what is allowed.

@@ -1,7 +1,7 @@
 """Training by the compiled loops: who goes into which block, and the way in and out of their arrays.
 
-Two layouts, described in loops.py: many models side by side (engine "kernel"), or one model at a time with
-its inputs side by side (engine "single").
+Two layouts: many models side by side (side_by_side.py), or one model at a time with its inputs side by side
+(one_by_one.py).
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..features import NOISE, TRAINING, SparseFeatures, draw, draw_normal, new_stream
-from ..models import ToyModel, beyond_flags, known_target
-from .loops import LANES, WIDTH, losses_side_by_side, steps_one_by_one, steps_side_by_side
+from ..features import SparseFeatures
+from ..inspection import beyond_flags, known_target
+from ..models import ToyModel
+from .inputs import Inputs, groups_of, held_out
+from .one_by_one import WIDTH, steps_one_by_one
 from .settings import Settings
+from .side_by_side import LANES, losses_side_by_side, steps_side_by_side
 
 TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
-INPUT_BYTES = 2**19  # inputs drawn at a time, about
 
 
 def refusal(model: ToyModel) -> str | None:
@@ -48,7 +50,7 @@ def pays_to_measure(model: ToyModel) -> bool:
 
 
 class Packed(NamedTuple):
-    """A block of models as a loop takes them: state, weight, work, total as in `loops`."""
+    """A block of models as a loop takes them: state, weight, work, total as in their loops."""
 
     state: np.ndarray
     weight: np.ndarray
@@ -104,7 +106,7 @@ class _Compiled(ABC):
         Stops when `report` says that no instance goes on, and within a few steps once `stopped` is set.
         """
         settings, n_instances = self.settings, model.n_instances
-        inputs = _Inputs(model, features, settings)
+        inputs = Inputs(model, features, settings)
         importance = np.broadcast_to(features.importance, (n_instances, model.n_features))
         packed, kind = self.pack(model, importance), _kind(model)
         constants = (
@@ -144,13 +146,10 @@ class _Compiled(ABC):
         """
         n_tiles = -(-model.n_instances // LANES)
         parameters, weight = _lanes(_flat(model), n_tiles), _lanes(importance.numpy(), n_tiles)
-        cdf, work, total = features.first_active_cdf(row), _work(model), np.zeros((n_tiles, LANES))
-        at_once = 512 * max(1, INPUT_BYTES // (8 * model.n_features * 512))
-        room = _room(min(at_once, n_inputs), model.n_features)
-        for start in range(0, n_inputs, at_once):
+        work, total = _work(model), np.zeros((n_tiles, LANES))
+        for inputs in held_out(n_inputs, features, row, random):
             if stopped.is_set():
                 break
-            inputs = _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
             losses_side_by_side(parameters, weight, inputs, work, _kind(model), loss_exponent, total)
         return total.reshape(-1)[: model.n_instances] / n_inputs
 
@@ -215,38 +214,6 @@ class OneByOne(_Compiled):
         _set(model, packed.state[0][:, _places(model)])
 
 
-class _Inputs:
-    """The inputs of a block, and the noise of its hidden layers, a few steps at a time."""
-
-    def __init__(self, model: ToyModel, features: SparseFeatures, settings: Settings) -> None:
-        streams, _ = features.streams(model.seeds, settings.models_per_stream)
-        [(self.row, stream)] = streams.tolist()
-        self.features, self.settings = features, settings
-        self.random = new_stream(stream, TRAINING + settings.data_seed)
-        self.noise_random = new_stream(stream, NOISE + settings.data_seed)
-        self.cdf = features.first_active_cdf(self.row) if settings.skip_empty else np.empty(0)
-        self.active = float(features.active_probability[self.row]) if settings.skip_empty else 1.0
-        self.at_once = max(1, INPUT_BYTES // (8 * model.n_features * settings.batch_size))
-        n_inputs = min(self.at_once, settings.n_steps) * settings.batch_size
-        self.room = _room(n_inputs, model.n_features)
-        self.noise = np.empty((n_inputs if settings.hidden_noise else 0, model.n_hidden), np.float32)
-
-    def draw(self, n_steps: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """The next steps' inputs, and their noise, of which there are no rows if there is none."""
-        n_inputs = n_steps * self.settings.batch_size
-        inputs = _drawn(self.room, n_inputs, self.features, self.row, self.random, self.cdf)
-        noise = self.noise[:n_inputs]
-        draw_normal(self.noise_random, self.settings.hidden_noise, noise)
-        return inputs, noise
-
-
-def groups_of(model: ToyModel, features: SparseFeatures, settings: Settings) -> list[np.ndarray]:
-    """Instances that see the same inputs."""
-    _, stream = features.streams(model.seeds, settings.models_per_stream)
-    order = np.argsort(stream, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(stream[order])) + 1)
-
-
 def _lanes(value: np.ndarray, n_tiles: int) -> np.ndarray:
     """(n_instances, ...) -> (n_tiles, ..., LANES), zero where there is no instance."""
     padded = np.zeros((n_tiles * LANES, *value.shape[1:]), np.float32)
@@ -307,26 +274,3 @@ def _work_of_one(model: ToyModel) -> tuple[np.ndarray, ...]:
 def _kind(model: ToyModel) -> tuple[bool, bool, np.float32, np.float32]:
     absolute = known_target(model) == "|x|"
     return not model.tied, absolute, np.float32(not model.hidden_relu), np.float32(not model.output_relu)
-
-
-def _room(n_inputs: int, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arrays for inputs in sparse form: how many features are active, which, and their values."""
-    return (
-        np.empty(n_inputs, np.int32),
-        np.empty((n_inputs, n_features), np.int32),
-        np.empty((n_inputs, n_features), np.float32),
-    )
-
-
-def _drawn(
-    room: tuple[np.ndarray, ...],
-    n_inputs: int,
-    features: SparseFeatures,
-    row: int,
-    random: np.ndarray,
-    cdf: np.ndarray,
-) -> tuple[np.ndarray, ...]:
-    """The next inputs of a stream, in the first part of this room."""
-    inputs = tuple(part[:n_inputs] for part in room)
-    draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
-    return inputs

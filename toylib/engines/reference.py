@@ -1,6 +1,7 @@
 """Training in torch, with gradients written out by hand: the engine to read, and that of any model and GPU.
 
-A model that its flags do not describe (`models.beyond_flags`) is called as it is, and autograd follows it.
+A model that its flags do not describe (`inspection.beyond_flags`) is called as it is,
+and autograd follows it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import refuse
-from ..features import NOISE, TRAINING, SparseFeatures, draw_dense, draw_normal, new_stream
-from ..models import ToyModel, beyond_flags, form, trainable
+from ..draws import NOISE, TRAINING, draw_dense, draw_normal, new_stream
+from ..features import SparseFeatures
+from ..inspection import beyond_flags, form, trainable
+from ..models import ToyModel
 from .settings import Settings
 
 BLOCK_BYTES = 2**27  # working memory of one block of instances, about
@@ -53,6 +56,33 @@ def _powers(residual: Tensor, weight: Tensor, q: float) -> tuple[Tensor, Tensor]
     return slope * residual, q * slope
 
 
+def _by_autograd(
+    model: ToyModel,
+    x: Tensor,
+    importance: Tensor,
+    empty_weight: Tensor | float,
+    activity_cost: float,
+    loss_exponent: float,
+    learned: dict[str, torch.nn.Parameter],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """`loss_and_gradients` of a model that is called as it is."""
+    with torch.enable_grad():
+        each = errors(model, x, loss_exponent=loss_exponent) * importance[:, None]
+        nothing = torch.zeros_like(model.b_final)[:, None]
+        empty = errors(model, nothing, loss_exponent=loss_exponent)[:, 0]
+        loss = each.sum(2).mean(1) + (empty_weight * importance * empty).sum(1)
+        if activity_cost:
+            loss = loss + activity_cost * model.hidden(x).abs().sum(2).mean(1)
+        found: Sequence[Tensor | None] = [None] * len(learned)
+        if loss.requires_grad:
+            found = torch.autograd.grad(loss.sum(), list(learned.values()), allow_unused=True)
+    if all(g is None for g in found):
+        refuse("model must depend on what it learns", f"a loss without {', '.join(learned)}")
+    zeros = {name: torch.zeros_like(p) for name, p in learned.items()}
+    given = zip(zeros, found, strict=True)
+    return loss.detach(), {n: zeros[n] if g is None else g.contiguous() for n, g in given}
+
+
 @torch.no_grad()
 def loss_and_gradients(
     model: ToyModel,
@@ -67,7 +97,9 @@ def loss_and_gradients(
 ) -> tuple[Float[Tensor, " n_instances"], dict[str, Tensor]]:
     """Loss of every instance, and its gradient by parameter name, without autograd; frozen ones have none.
 
-    A model with parameters, methods or hooks of its own (`models.beyond_flags`) has gradients from autograd.
+    A model with parameters, methods or hooks of its own (`inspection.beyond_flags`) has gradients from
+    autograd.
+
     empty_weight adds the loss on the empty input, that many times: only the biases feel it. revival is
     the slope given to output ReLUs that are shut, in the gradient alone. activity_cost adds that many
     times the mean of sum_j |h_j|. loss_exponent is q in |x' - y|^q. noise is added to the hidden layer before
@@ -79,22 +111,8 @@ def loss_and_gradients(
     learned = trainable(model)
     if x.ndim != 3 or x.shape[::2] != (model.n_instances, model.n_features):
         refuse(f"x must be ({model.n_instances}, batch, {model.n_features})", tuple(x.shape))
-    nothing = torch.zeros_like(model.b_final)  # the empty input
     if beyond_flags(model):
-        with torch.enable_grad():
-            each = errors(model, x, loss_exponent=loss_exponent) * importance[:, None]
-            empty = errors(model, nothing[:, None], loss_exponent=loss_exponent)[:, 0]
-            loss = each.sum(2).mean(1) + (empty_weight * importance * empty).sum(1)
-            if activity_cost:
-                loss = loss + activity_cost * model.hidden(x).abs().sum(2).mean(1)
-            found: Sequence[Tensor | None] = [None] * len(learned)
-            if loss.requires_grad:
-                found = torch.autograd.grad(loss.sum(), list(learned.values()), allow_unused=True)
-        if all(g is None for g in found):
-            refuse("model must depend on what it learns", f"a loss without {', '.join(learned)}")
-        zeros = {name: torch.zeros_like(p) for name, p in learned.items()}
-        given = zip(zeros, found, strict=True)
-        return loss.detach(), {n: zeros[n] if g is None else g.contiguous() for n, g in given}
+        return _by_autograd(model, x, importance, empty_weight, activity_cost, loss_exponent, learned)
     scale = 1 / x.shape[1]
     h = x @ model.W_in.mT
     if noise is not None:
@@ -102,7 +120,7 @@ def loss_and_gradients(
     if model.hidden_relu:
         h = torch.relu(h)
     o = torch.baddbmm(model.b_final[:, None], h, model.W_out.mT)
-    empty_o = model.b_final
+    nothing, empty_o = torch.zeros_like(model.b_final), model.b_final  # the empty input
     residual = (torch.relu(o) if model.output_relu else o) - model.target(x)
     empty_residual = (torch.relu(empty_o) if model.output_relu else empty_o) - model.target(nothing)
     each, slope = _powers(residual, importance[:, None], loss_exponent)
@@ -198,9 +216,8 @@ class Torch:
     def blocks(self, model: ToyModel, features: SparseFeatures, workers: int) -> list[np.ndarray]:
         """Instances in blocks: small enough for the memory we allow, and enough of them for every worker."""
         bytes_each = 24 * self.settings.batch_size * (model.n_features + model.n_hidden)
-        workers = (
-            1 if model.b_final.is_cuda else workers
-        )  # a GPU is one place to work, and wants large blocks
+        if model.b_final.is_cuda:  # one place to work, which wants large blocks
+            workers = 1
         n_blocks = min(model.n_instances, max(-(-model.n_instances * bytes_each // BLOCK_BYTES), workers))
         return np.array_split(np.arange(model.n_instances), n_blocks)
 
@@ -237,15 +254,10 @@ class Torch:
                     return
                 x = streams.draw(settings.batch_size, model.b_final)
                 loss, gradients = loss_and_gradients(
-                    model,
-                    x,
-                    importance,
-                    empty_weight=empty_weight,
-                    revival=slope,
-                    activity_cost=settings.activity_cost,
-                    loss_exponent=settings.loss_exponent,
+                    model, x, importance, empty_weight=empty_weight, revival=slope,
+                    activity_cost=settings.activity_cost, loss_exponent=settings.loss_exponent,
                     noise=streams.noise(settings.batch_size, model) if settings.hidden_noise else None,
-                )
+                )  # fmt: skip
                 total += loss
                 for name, gradient in gradients.items():
                     parameters[name].grad = gradient

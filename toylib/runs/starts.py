@@ -27,7 +27,8 @@ from ..checks import (
 )
 from ..engines.settings import Settings
 from ..features import SparseFeatures, sparse_features
-from ..models import ToyModel, a_model_class
+from ..inspection import a_model_class
+from ..models import ToyModel
 from ..training import evaluate, train
 
 

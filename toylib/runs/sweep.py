@@ -31,14 +31,16 @@ from .. import engines, training
 from ..checks import a_bool, a_whole_number, checked, refuse, some_seeds
 from ..engines.settings import Settings
 from ..features import SparseFeatures
-from ..models import ToyModel, a_model_class, check_match
+from ..inspection import a_model_class, check_match
+from ..models import ToyModel
 from ..progress import progress_bar
 from .identity import class_identity
 
 RESTARTS = 3  # of a pool of processes, after one of them was killed
 _SOURCES = (
-    "jit.py", "features.py", "models.py", "training.py", "engines/__init__.py", "engines/settings.py",
-    "engines/reference.py", "engines/compiled.py", "engines/loops.py",
+    "jit.py", "draws.py", "features.py", "models.py", "inspection.py", "training.py", "engines/__init__.py",
+    "engines/settings.py", "engines/reference.py", "engines/compiled.py", "engines/inputs.py",
+    "engines/side_by_side.py", "engines/one_by_one.py", "engines/arithmetic.py",
 )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from ..checks import a_number, a_whole_number, array, checked, must, one_of, ref
 from ..engines.reference import errors
 from ..engines.settings import learning_rates
 from ..features import SparseFeatures
-from ..models import PLAIN, ToyModel, check_match, check_weights_tell, trainable
+from ..inspection import check_match, check_weights_tell, trainable
+from ..models import PLAIN, ToyModel
 
 
 def _strength(strength: Any, model: ToyModel) -> Tensor:
@@ -41,7 +42,7 @@ def analytic_directions(model: ToyModel) -> Float[Tensor, "n_instances n_feature
     An output that no hidden unit reaches has no direction: zeros.
 
     Shapes: [instance, attacked output, input].
-    Raises: ValueError for a model with methods, parameters or hooks of its own (`models.beyond_flags`).
+    Raises: ValueError for a model with methods, parameters or hooks of its own (`inspection.beyond_flags`).
     Source: Elhage et al. 2022, 'Relationship to Adversarial Robustness'.
     """
     out = model.W_out * (model.W_in.mT > 0) if model.hidden_relu else model.W_out

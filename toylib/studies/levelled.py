@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ..checks import a_bool, a_number, a_seed, a_whole_number, checked, refuse, some_seeds, whole_number
 from ..engines.settings import learning_rates
-from ..models import PLAIN, check_plain, select, trainable
+from ..inspection import check_plain, trainable
+from ..models import PLAIN, select
 from ..progress import progress_bar
 
 

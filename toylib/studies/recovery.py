@@ -15,7 +15,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ..checks import a_number, a_seed, a_whole_number, an_array, checked, depending, must, refuse, some_seeds
-from ..models import PLAIN, check_plain, trainable
+from ..inspection import check_plain, trainable
+from ..models import PLAIN
 
 
 class SparseAutoencoder(nn.Module):

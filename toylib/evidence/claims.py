@@ -1,205 +1,29 @@
-"""Intervals, trend tests, and the record of a claim: what was predicted, measured and concluded.
-
-A chapter states a Claim with its prediction before the run and judges it after. The verdict follows
-from named tests alone. The chapter's stored output is the record: `records` reads it back.
-"""
+"""Claims stated before a run, and the verdicts that named tests give them."""
 
 from __future__ import annotations
 
 import html
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from scipy import stats
 
-from .checks import (
-    a_kind,
+from ..checks import (
     a_number,
-    a_seed,
     a_text,
     a_whole_number,
-    an_array,
     checked,
-    depending,
-    each,
     must,
     number,
-    optional,
     refuse,
 )
 
 SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED = "supported", "partly supported", "not supported", "not tested"
 MIME = "application/vnd.toylib.claim+json"
-
-
-class Interval(NamedTuple):
-    """An estimate and its confidence interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
-
-
-def _enough(samples: tuple[np.ndarray, ...], paired: bool) -> None:
-    sizes = sorted({len(a) if a.ndim else 1 for a in samples})
-    if not samples or sizes[0] < 2:
-        refuse("samples must hold at least 2 seeds", sizes)
-    if paired and len(sizes) > 1:
-        refuse("samples must be equally long to be resampled together", sizes)
-
-
-def _labelled(samples: tuple[np.ndarray, ...], paired: bool, clusters: Sequence[Any] | None) -> None:
-    if clusters is None:
-        return
-    drawn = samples[:1] if paired else samples
-    if len(clusters) != len(drawn):
-        refuse(f"clusters must hold one array of labels for each of {len(drawn)}", len(clusters))
-    for sample, labels in zip(drawn, map(np.asarray, clusters), strict=True):
-        if labels.shape != (len(sample),):
-            refuse(f"clusters must label all {len(sample)} seeds", f"shape {labels.shape}")
-        if len(np.unique(labels)) < 2:
-            refuse("clusters must be 2 or more", 1)
-
-
-@checked(
-    _enough,
-    _labelled,
-    samples=each(an_array()),
-    statistic=a_kind(Callable, "a function of the samples"),  # type: ignore[arg-type]
-    level=a_number(above=0, at_most=0.999),
-    n_resamples=a_whole_number(at_least=100),
-    seed=a_seed(bits=53),
-    clusters=optional(a_kind(Sequence, "a list of arrays of labels", "{:type}")),
-)
-def bootstrap(
-    *samples: Any,
-    statistic: Callable[..., Any] = np.mean,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-    paired: bool = True,
-    clusters: Sequence[Any] | None = None,
-) -> Interval:
-    """Percentile bootstrap interval of a statistic over the first axis (seeds) of the samples.
-
-    With several samples the statistic takes them all; `paired` resamples them together. Seeds that are
-    not independent, say because they saw the same inputs, carry the same label in `clusters` and are
-    resampled together too.
-
-    Shapes: each sample (n_seeds, ...), n_seeds of at least 2; clusters holds labels (n_seeds,), once if
-            the samples are paired, else for every sample. statistic(*samples) -> a number.
-    Raises: ValueError for empty, non-finite or unequally long paired samples, fewer than 2 clusters,
-            labels that do not fit, or a level outside (0, 0.999].
-    """
-    drawn = samples[:1] if paired else samples  # each with indices of its own
-    groups = None if clusters is None else [_groups(np.asarray(labels)) for labels in clusters]
-
-    estimate = statistic(*samples)
-    if np.ndim(estimate) != 0:
-        refuse("statistic must give a number", f"an array of shape {np.shape(estimate)}")
-
-    def resampled(*chosen: np.ndarray) -> float:
-        if groups is not None:
-            chosen = tuple(np.concatenate([g[k] for k in c]) for g, c in zip(groups, chosen, strict=True))
-        rows = chosen * len(samples) if paired else chosen
-        return float(statistic(*[a[i] for a, i in zip(samples, rows, strict=True)]))
-
-    result = stats.bootstrap(
-        tuple(np.arange(len(part)) for part in (drawn if groups is None else groups)),
-        resampled,
-        vectorized=False,
-        n_resamples=n_resamples,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = result.confidence_interval
-    return Interval(float(estimate), float(low), float(high))
-
-
-def _groups(labels: np.ndarray) -> list[np.ndarray]:
-    """Indices of the members of every cluster."""
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
-
-
-@checked(n=a_whole_number(), successes=depending(lambda n: a_whole_number(at_least=0, at_most=n)))
-def share(successes: int, n: int) -> Interval:
-    """A proportion with its 95% Wilson interval.
-
-    Raises: ValueError unless 0 <= successes <= n and n >= 1.
-    """
-    interval = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return Interval(successes / n, float(interval.low), float(interval.high))
-
-
-_enough_points = must(
-    lambda x, y: len(x) == len(y) >= 4,
-    "x and y must be equally long, 4 points or more; got {x:len} and {y:len}",
-)
-_vary = must(lambda x, y: np.ptp(x) > 0 and np.ptp(y) > 0, "x and y must vary; got a constant")
-
-
-@checked(_enough_points, _vary, x=an_array(ndim=1), y=an_array(ndim=1))
-def spearman(x: Any, y: Any) -> Interval:
-    """Rank correlation with a 95% interval (Fisher's z with Bonett and Wright's variance).
-
-    A perfect ranking of n points has no z. Its interval reaches as far down as that of the next best ranking,
-    in which two neighbours have changed places.
-
-    Raises: ValueError for fewer than 4 points, unequal lengths or a constant.
-    """
-    rho = float(stats.spearmanr(x, y).statistic)
-    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(x) - 3))
-    nearly = 1 - 12 / (len(x) ** 3 - len(x))
-    z = math.atanh(min(max(rho, -nearly), nearly))
-    return Interval(rho, min(rho, math.tanh(z - half)), max(rho, math.tanh(z + half)))
-
-
-class Trend(NamedTuple):
-    """A test that something rises along ordered settings."""
-
-    rho: float  # mean rank correlation of a seed's values with the order of the settings
-    p_value: float  # Page's test, one-sided
-
-
-_seeds_and_settings = must(
-    lambda rows: rows.shape[0] >= 2 and rows.shape[1] >= 3,
-    "rows must be (n_seeds >= 2, n_settings >= 3); got shape {rows:shape}",
-)
-
-
-@checked(_seeds_and_settings, rows=an_array(ndim=2))
-def rising_trend(rows: Float[np.ndarray, "n_seeds n_settings"]) -> Trend:
-    """Whether values rise along the settings (columns), by Page's test over seeds (rows).
-
-    Raises: ValueError unless there are 2 rows and 3 columns or more.
-    Source: Page 1963; scipy.stats.page_trend_test.
-    """
-    result = stats.page_trend_test(rows, method="asymptotic")
-    ranks = stats.rankdata(rows, axis=1)
-    order = np.arange(rows.shape[1]) - (rows.shape[1] - 1) / 2
-    centred = ranks - ranks.mean(1, keepdims=True)
-    scale = np.sqrt((centred**2).sum(1) * (order**2).sum())
-    rho = np.divide(centred @ order, scale, out=np.zeros(len(rows)), where=scale > 0)
-    return Trend(float(rho.mean()), float(result.pvalue))
-
-
-@checked(a=an_array(ndim=1), b=an_array(ndim=1))
-def effect_size(a: Any, b: Any) -> float:
-    """Probability that a value of a exceeds one of b, ties counted half (Vargha and Delaney's A)."""
-    return float(stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)))
-
-
-# --- claims ----------------------------------------------------------------------------------------------
 
 
 def _named(name: str, tests: Any) -> Mapping[str, bool | np.bool_]:

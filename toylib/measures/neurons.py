@@ -1,10 +1,4 @@
-"""What a trained model does with its features: pure functions of weights.
-
-Two families. Where directions matter (models without neurons): norm, interference, dimensionality.
-Where neurons matter: the contribution of every neuron to every feature, and how many features share
-a neuron. All are unchanged when a neuron's input weights are multiplied by a and its output weights
-divided by a, since that leaves the function unchanged.
-"""
+"""Where neurons matter: what each gives back of each feature, and how many features share it."""
 
 from __future__ import annotations
 
@@ -16,9 +10,11 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from .checks import a_number, a_whole_number, checked, depending, must, refuse, seeds
-from .features import SparseFeatures
-from .models import ToyModel, check_match, check_weights_tell
+from ..checks import a_number, checked, must, refuse
+from ..features import SparseFeatures
+from ..inspection import check_match, check_weights_tell
+from ..models import ToyModel
+from .directions import weights
 
 DEAD, MONOSEMANTIC, POLYSEMANTIC = 0, 1, 2
 KINDS = ("dead", "monosemantic", "polysemantic")
@@ -26,18 +22,8 @@ THETA = 0.25  # a neuron has the features that contribute more than this share o
 DEAD_BELOW = 0.05  # of a unit feature: a neuron that reconstructs less than this of any has none
 
 
-def _weights(name: str, value: Any) -> Tensor:
-    if not isinstance(value, Tensor) or value.ndim != 3 or 0 in value.shape:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        refuse(f"{name} must be a tensor (n_instances, n_hidden, n_features), not empty", shape)
-    if not value.is_floating_point() or not torch.isfinite(value).all():
-        odd = "NaN" if value.isnan().any() else "an infinity" if value.isinf().any() else "finite numbers"
-        refuse(f"{name} must be finite, of a floating type", f"{value.dtype} with {odd}")
-    return value
-
-
 def _contributions(name: str, value: Any) -> Tensor:
-    _weights(name, value)
+    weights(name, value)
     if (value < 0).any():
         refuse(f"{name} must be 0 or more", value[value < 0][0].item())
     return value
@@ -50,76 +36,6 @@ def _kinds(name: str, value: Any) -> Tensor:
     if (unknown := value[(value < DEAD) | (value > POLYSEMANTIC)]).numel():
         refuse(f"{name} must be {DEAD}, {MONOSEMANTIC} or {POLYSEMANTIC}", unknown[0].item())
     return value
-
-
-# --- directions ------------------------------------------------------------------------------------------
-
-
-@checked(W=_weights)
-def feature_norm(
-    W: Float[Tensor, "n_instances n_hidden n_features"],
-) -> Float[Tensor, "n_instances n_features"]:
-    """Length of each feature's direction: about 1 if it is represented, 0 if it is not.
-
-    Raises: ValueError if W is not 3-D; the message shows W's shape.
-    Source: Elhage et al. 2022, 'Basic Results'.
-    """
-    return W.detach().norm(dim=1)
-
-
-def _squared_overlaps(W: Tensor) -> Tensor:
-    """(unit W_i . W_j)^2, with 0 for a feature i that has no direction."""
-    W = W.detach()
-    norm = W.norm(dim=1, keepdim=True)
-    unit = torch.where(norm > 1e-6, W / norm.clamp(min=1e-6), 0.0)
-    return (unit.mT @ W).square()
-
-
-@checked(W=_weights)
-def interference(
-    W: Float[Tensor, "n_instances n_hidden n_features"],
-) -> Float[Tensor, "n_instances n_features"]:
-    """How much the other features project on each feature's direction.
-
-        sum over j != i of (W_i/|W_i| . W_j)^2
-
-    Units:  dimensionless; 0 if feature i has its direction to itself, or has none.
-    Raises: ValueError if W is not 3-D.
-    Source: Elhage et al. 2022, 'Basic Results'.
-    """
-    overlaps = _squared_overlaps(W)
-    return overlaps.sum(2) - overlaps.diagonal(dim1=1, dim2=2)
-
-
-@checked(W=_weights)
-def feature_dimensionality(
-    W: Float[Tensor, "n_instances n_hidden n_features"],
-) -> Float[Tensor, "n_instances n_features"]:
-    """Share of a hidden dimension that each feature gets.
-
-        D_i = |W_i|^2 / sum_j (W_i/|W_i| . W_j)^2
-
-    Units:  dimensionless, in [0, 1]; an unlearned (zero) feature has 0.
-    Raises: ValueError if W is not 3-D.
-    Source: Elhage et al. 2022, 'Feature Dimensionality'; equal to the capacity of Scherlis et al. 2022.
-    """
-    return W.detach().norm(dim=1).square() / _squared_overlaps(W).sum(2).clamp(min=1e-12)
-
-
-@checked(W=_weights)
-def dimensions_per_feature(
-    W: Float[Tensor, "n_instances n_hidden n_features"],
-) -> Float[Tensor, " n_instances"]:
-    """Hidden dimensions per represented feature, D* = n_hidden / |W|_F^2.
-
-    Units:  dimensionless; 1 without superposition, 1/2 for antipodal pairs, inf if nothing is represented.
-    Raises: ValueError if W is not 3-D.
-    Source: Elhage et al. 2022, 'Is There Geometric Structure in Superposition?'.
-    """
-    return W.shape[1] / W.detach().square().sum((1, 2))
-
-
-# --- neurons ---------------------------------------------------------------------------------------------
 
 
 def _target_moves(
@@ -337,43 +253,3 @@ def regime(
         if (part[:n_hidden] == p).any() and (part[n_hidden:] == p).any()
     ]
     return sorted(parts, reverse=True)
-
-
-# --- losses to compare with ------------------------------------------------------------------------------
-
-
-@checked(n_represented=depending(lambda features: a_whole_number(at_least=0, at_most=features.n_features)))
-def no_superposition_loss(features: SparseFeatures, n_represented: int) -> Float[np.ndarray, " rows"]:
-    """Loss when the n_represented costliest features are exact and the rest are at their mean.
-
-        sum over the others of I_i Var(x_i),   Var = p/3 - p^2/4
-
-    With n_represented = 0 it is the null predictor's loss. The same holds for the target |x| of signed
-    features and for no other: where x itself is the target of those, Var is p/3, and a target of one's own
-    has a variance of its own. Without superposition a model represents n_hidden features, or n_hidden / 2
-    absolute values (two neurons each).
-
-    Raises: ValueError if n_represented is not between 0 and n_features.
-    """
-    p = features.feature_probability
-    cost = np.sort(features.importance * (p / 3 - p**2 / 4), axis=1)[:, ::-1]
-    return cost[:, n_represented:].sum(1)
-
-
-@checked(n=a_whole_number())
-def random_rotation(n: int, seed: Any) -> Float[Tensor, "*n_seeds n n"]:
-    """Rotations of n axes drawn uniformly: the same layer looked at along other axes than its neurons.
-
-    Shapes: (n, n) for one seed; (n_seeds, n, n) for several.
-    Raises: ValueError if n < 1 or the seeds are not whole numbers from 0 to 2**32 - 1.
-    Source: Mezzadri 2007 (QR of a Gaussian matrix, signs put right).
-    """
-    drawn = []
-    for number in seeds("seed", seed):
-        generator = torch.Generator("cpu").manual_seed(int(number))
-        q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, device="cpu", generator=generator))
-        q = q * r.diagonal().sign()
-        if torch.linalg.det(q) < 0:  # a rotation, not a reflection
-            q[:, 0] = -q[:, 0]
-        drawn.append(q.float())
-    return drawn[0] if np.ndim(seed) == 0 else torch.stack(drawn)

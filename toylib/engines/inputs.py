@@ -1,0 +1,80 @@
+"""The inputs of the compiled loops: who sees the same ones, drawn a few steps at a time, in sparse form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..draws import NOISE, TRAINING, draw, draw_normal, new_stream
+from ..features import SparseFeatures
+from ..models import ToyModel
+from .settings import Settings
+
+INPUT_BYTES = 2**19  # inputs drawn at a time, about
+
+
+def groups_of(model: ToyModel, features: SparseFeatures, settings: Settings) -> list[np.ndarray]:
+    """Instances that see the same inputs."""
+    _, stream = features.streams(model.seeds, settings.models_per_stream)
+    order = np.argsort(stream, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(stream[order])) + 1)
+
+
+class Inputs:
+    """The inputs of a block, and the noise of its hidden layers, a few steps at a time."""
+
+    def __init__(self, model: ToyModel, features: SparseFeatures, settings: Settings) -> None:
+        streams, _ = features.streams(model.seeds, settings.models_per_stream)
+        [(self.row, stream)] = streams.tolist()
+        self.features, self.settings = features, settings
+        self.random = new_stream(stream, TRAINING + settings.data_seed)
+        self.noise_random = new_stream(stream, NOISE + settings.data_seed)
+        self.cdf = features.first_active_cdf(self.row) if settings.skip_empty else np.empty(0)
+        self.active = float(features.active_probability[self.row]) if settings.skip_empty else 1.0
+        self.at_once = max(1, INPUT_BYTES // (8 * model.n_features * settings.batch_size))
+        n_inputs = min(self.at_once, settings.n_steps) * settings.batch_size
+        self.room = _room(n_inputs, model.n_features)
+        self.noise = np.empty((n_inputs if settings.hidden_noise else 0, model.n_hidden), np.float32)
+
+    def draw(self, n_steps: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """The next steps' inputs, and their noise, of which there are no rows if there is none."""
+        n_inputs = n_steps * self.settings.batch_size
+        inputs = _drawn(self.room, n_inputs, self.features, self.row, self.random, self.cdf)
+        noise = self.noise[:n_inputs]
+        draw_normal(self.noise_random, self.settings.hidden_noise, noise)
+        return inputs, noise
+
+
+def held_out(
+    n_inputs: int, features: SparseFeatures, row: int, random: np.ndarray
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """A stream's next n_inputs inputs that are not empty, in parts of whole 512s."""
+    cdf = features.first_active_cdf(row)
+    at_once = 512 * max(1, INPUT_BYTES // (8 * features.n_features * 512))
+    room = _room(min(at_once, n_inputs), features.n_features)
+    for start in range(0, n_inputs, at_once):
+        yield _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
+
+
+def _room(n_inputs: int, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays for inputs in sparse form: how many features are active, which, and their values."""
+    return (
+        np.empty(n_inputs, np.int32),
+        np.empty((n_inputs, n_features), np.int32),
+        np.empty((n_inputs, n_features), np.float32),
+    )
+
+
+def _drawn(
+    room: tuple[np.ndarray, ...],
+    n_inputs: int,
+    features: SparseFeatures,
+    row: int,
+    random: np.ndarray,
+    cdf: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """The next inputs of a stream, in the first part of this room."""
+    inputs = tuple(part[:n_inputs] for part in room)
+    draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
+    return inputs

@@ -162,9 +162,8 @@ class _Streams:
     def of(cls, features: SparseFeatures, seeds: np.ndarray, settings: Settings) -> _Streams:
         keys, of_instance = features.streams(seeds, settings.models_per_stream)
         states = [new_stream(stream, TRAINING + settings.data_seed) for _, stream in keys]
-        cdfs = [
-            features.first_active_cdf(r) if settings.skip_empty else np.empty(0) for r in keys[:, 0].tolist()
-        ]
+        given = keys[:, 0].tolist() if settings.skip_empty else []
+        cdfs = [features.first_active_cdf(row) for row in given] or [np.empty(0)] * len(keys)
         noises = [new_stream(stream, NOISE + settings.data_seed) for _, stream in keys]
         return cls(features, keys[:, 0], states, of_instance, cdfs, noises, settings.hidden_noise)
 

@@ -10,6 +10,7 @@ INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 
 # Streams of random numbers that must not meet: the same seed gives each purpose its own.
 TRAINING, HELD_OUT, NOISE = 0x7261696E, 0x68656C64, 0x6E6F6973
+AS_THEY_COME = np.empty((0, 0))  # no condition on the inputs that `draw` draws
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 
 
@@ -44,13 +45,20 @@ def _value(u, signed):
     return np.float32(2.0 * u - 1.0) if signed else np.float32(u)
 
 
+@helper(inline="always")
+def _on_a_line(kind, size):  # whether a unit has one active member at most
+    return kind != CORRELATED or size == 1
+
+
 @compiled(nogil=True, error_model="numpy")
-def draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value):
+def draw(state, unit_probability, given, kind, start, members, signed, count, index, value):
     """Fill count (batch,), index and value (batch, n_features) with the active features of each input.
 
-    With an empty first_cdf, inputs are drawn as they come; otherwise only inputs with an active
-    feature, first_cdf[u] being the probability that the first active unit is u or earlier. A uniform
-    below p says both that a unit is active and, divided by p, what its value is: one draw, not two.
+    `given` says which inputs are drawn. Without a row: as they come. One row: only those with an active
+    feature, given[0, u] being the probability that the first active unit is u or earlier. Two rows: only
+    those that lie on no line (engines/strata.py), given[0, u] as before and given[1, u]
+    the probability that any unit from u on is active: if the first is a line's, a second must follow. A
+    uniform below p says both that a unit is active and, divided by p, what its value is: one draw, not two.
     """
     n_units = kind.size
     alone = True
@@ -58,27 +66,40 @@ def draw(state, unit_probability, first_cdf, kind, start, members, signed, count
         alone = alone and kind[unit] == INDEPENDENT
     for b in range(count.size):
         n_active = 0
-        first = 0
-        if first_cdf.size > 0:
+        first, second = 0, -1
+        if given.shape[0] > 0:
             u = _uniform(state)
-            while first < n_units - 1 and u >= first_cdf[first]:
+            while first < n_units - 1 and u >= given[0, first]:
                 first += 1
+            if given.shape[0] > 1 and _on_a_line(kind[first], start[first + 1] - start[first]):
+                second, u = first + 1, _uniform(state)
+                while second < n_units - 1:
+                    now = unit_probability[second] / given[1, second]
+                    if u < now:
+                        break
+                    u = (u - now) / (1.0 - now)
+                    second += 1
         if alone:  # the loop below without its branches, which cost more than the arithmetic
+            if second >= 0:
+                index[b, 0], value[b, 0] = first, _value(_uniform(state), signed)
+                n_active, first = 1, second
             at = state[0]
             for unit in range(first, n_units):
                 at += _STEP
                 u = _unit_interval(_mix(at))
                 p = unit_probability[unit]
-                given = first_cdf.size > 0 and unit == first
+                active = given.shape[0] > 0 and unit == first
                 index[b, n_active] = unit
-                value[b, n_active] = _value(u if given else u / p, signed)
-                n_active += given or u < p
+                value[b, n_active] = _value(u if active else u / p, signed)
+                n_active += active or u < p
             state[0] = at
             count[b] = n_active
             continue
         for unit in range(first, n_units):
+            if first < unit < second:
+                continue
             u = _uniform(state)
-            if first_cdf.size == 0 or unit > first:
+            if given.shape[0] == 0 or (unit > first and unit != second):
                 if u >= unit_probability[unit]:
                     continue
                 u /= unit_probability[unit]
@@ -100,13 +121,13 @@ def draw(state, unit_probability, first_cdf, kind, start, members, signed, count
 
 
 @compiled(nogil=True)
-def draw_dense(state, unit_probability, first_cdf, kind, start, members, signed, x):
+def draw_dense(state, unit_probability, given, kind, start, members, signed, x):
     """Fill x (batch, n_features) with the inputs that `draw` gives in sparse form."""
     batch_size, n_features = x.shape
     count = np.empty(batch_size, np.int32)
     index = np.empty((batch_size, n_features), np.int32)
     value = np.empty((batch_size, n_features), np.float32)
-    draw(state, unit_probability, first_cdf, kind, start, members, signed, count, index, value)
+    draw(state, unit_probability, given, kind, start, members, signed, count, index, value)
     x[:] = 0
     for b in range(batch_size):
         for k in range(count[b]):

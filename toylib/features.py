@@ -30,7 +30,7 @@ from .checks import (
     some_seeds,
     whole_number,
 )
-from .draws import ANTICORRELATED, CORRELATED, HELD_OUT, INDEPENDENT, draw_dense, new_stream
+from .draws import ANTICORRELATED, AS_THEY_COME, CORRELATED, HELD_OUT, INDEPENDENT, draw_dense, new_stream
 
 LOWEST = 1e-12  # feature_probability: a uniform number has 53 bits, of which p leaves too few for the value
 Sets = tuple[tuple[int, ...], ...]
@@ -205,11 +205,11 @@ class SparseFeatures:
         streams, of_instance = np.unique(keys, axis=0, return_inverse=True)
         return streams, of_instance.ravel()
 
-    def first_active_cdf(self, row: int) -> np.ndarray:
-        """Distribution function of the first active unit, given that there is one."""
+    def given_active(self, row: int) -> np.ndarray:
+        """For `draws.draw`: inputs with an active feature only."""
         q = np.minimum(self.unit_probability[row], 1)
         first = q * np.concatenate([[1.0], np.cumprod(1 - q)[:-1]])
-        return np.cumsum(first) / first.sum()
+        return (np.cumsum(first) / first.sum())[None]
 
     @checked(_one_stream_or_each, batch_size=a_whole_number(), seeds=some_seeds(bits=53))
     def sample(self, batch_size: int, seeds: Any) -> Float[torch.Tensor, "n_instances batch n_features"]:
@@ -223,7 +223,7 @@ class SparseFeatures:
         x = np.empty((n_instances, batch_size, self.n_features), np.float32)
         for k, seed in enumerate(np.broadcast_to(seeds, n_instances)):
             q = self.unit_probability[k % len(self.unit_probability)]
-            draw_dense(new_stream(seed, HELD_OUT), q, np.empty(0), *self.units, self.signed, x[k])
+            draw_dense(new_stream(seed, HELD_OUT), q, AS_THEY_COME, *self.units, self.signed, x[k])
         return torch.from_numpy(x)
 
 

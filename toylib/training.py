@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from . import engines
 from .checks import a_bool, a_number, a_seed, a_whole_number, checked, optional
 from .draws import HELD_OUT, new_stream
-from .engines.reference import errors
+from .engines import strata
+from .engines.gradients import errors, line_losses
 from .engines.settings import Settings
 from .features import SparseFeatures
 from .inspection import check_match, trainable
@@ -37,7 +37,8 @@ STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothin
 class TrainingRun:
     """Trained models and how they came to be.
 
-    Shapes: loss (n_instances,), on held-out data; loss_history (n_records, n_instances), each the mean
+    Shapes: loss (n_instances,), on held-out data, and its standard_error; data (n_instances,), "strata" or
+            "sampled", with `why`, and why this engine; loss_history (n_records, n_instances), each the mean
             training loss since the record before, NaN where an instance had stopped; steps (n_records,);
             kept_at (n_instances,), the step whose parameters an instance has: the last one, or with
             `patience` that of its lowest held-out loss; snapshots: step -> state_dict.
@@ -52,6 +53,9 @@ class TrainingRun:
     snapshots: dict[int, dict[str, Tensor]]
     engine: str
     seconds: float
+    standard_error: np.ndarray
+    data: np.ndarray
+    why: str
 
     @checked(fraction=a_number(at_least=0, at_most=1))
     def best(self, fraction: float = 0.0) -> np.ndarray:
@@ -86,6 +90,7 @@ def train(
     """
     schedule = Settings(**settings)
     chosen = engines.choose(model, features, schedule, engine)
+    in_strata, why = strata.in_strata(model, features, schedule)
     workers = workers or joblib.cpu_count()
     blocks = chosen.blocks(model, features, workers)
     records = _Records(model, schedule)
@@ -106,11 +111,14 @@ def train(
 
         _side_by_side(run_block, blocks, workers)
     seconds = time.perf_counter() - started
-    loss = evaluate(model, features, n_samples=schedule.n_evaluation, loss_exponent=schedule.loss_exponent)
+    loss, error = evaluate(
+        model, features, n_samples=schedule.n_evaluation, loss_exponent=schedule.loss_exponent
+    )
     steps = np.array(schedule.bounds)
+    rows = in_strata[np.broadcast_to(features.equal_rows, model.n_instances)]
     return TrainingRun(
         model, features, loss, records.history, steps[1:], steps[records.kept_at], records.taken,
-        chosen.name, seconds,
+        chosen.name, seconds, error, np.where(rows, "strata", "sampled"), f"{chosen.why}; {why}",
     )  # fmt: skip
 
 
@@ -162,7 +170,7 @@ class _Records:
         going = record - self.kept_at[rows] <= (patience or record)
         better = going
         if patience:
-            held_out = _held_out_loss(
+            held_out, _ = _held_out_loss(
                 part, features, self.settings.n_evaluation, STOPPING, self.settings.loss_exponent, stopped
             )
             better = going & (held_out < self.lowest[rows])
@@ -183,6 +191,13 @@ class _Records:
             to[key][rows[chosen]] = value[chosen]
 
 
+class Evaluation(NamedTuple):
+    """A loss (n_instances,), and the standard error that comes of sampling inputs."""
+
+    loss: np.ndarray
+    standard_error: np.ndarray
+
+
 @checked(
     check_match,
     n_samples=a_whole_number(),
@@ -196,10 +211,14 @@ def evaluate(
     n_samples: int = 100_000,
     seed: int = 0,
     loss_exponent: float = 2.0,
-) -> Float[np.ndarray, " n_instances"]:
-    """Loss (n_instances,) on held-out data, the same inputs for all instances with the same settings.
+) -> Evaluation:
+    """Loss on held-out data, the same for all instances with the same settings, and its standard error.
 
-    Inputs with no active feature are counted exactly, not sampled. No noise is added to the hidden layer.
+    What has no active feature is counted exactly, and so are inputs with one alone, for models that are what
+    their flags say (engines/strata.py); n_samples of the others are drawn. No noise is added to the hidden
+    layer.
+
+    Shapes: both (n_instances,); the error is NaN for a single part of the inputs.
     Raises: ValueError if model and features do not match, n_samples < 1, or loss_exponent is not 1 to 8.
     """
     return _held_out_loss(model, features, n_samples, seed, loss_exponent, Event())
@@ -213,21 +232,35 @@ def _held_out_loss(
     seed: int,
     loss_exponent: float,
     stopped: Event,
-) -> np.ndarray:
+) -> Evaluation:
     """See `evaluate`; once `stopped` is set, anything."""
     rows = np.broadcast_to(features.equal_rows, model.n_instances)
     like = model.b_final
     importance = torch.tensor(features.importance, dtype=like.dtype, device=like.device)
     importance = importance.expand(model.n_instances, -1)
-    loss = np.zeros(model.n_instances)
+    settings = Settings(data="strata" if strata.possible(model, features) else "sampled")
+    share = strata.shares(model, features, settings)
+    loss, error = np.zeros(model.n_instances), np.zeros(model.n_instances)
     for row in np.unique(rows).tolist():
         members = np.flatnonzero(rows == row)
         chosen = model if len(members) == model.n_instances else model.select(members)
-        loss[members] = engines.to_measure(chosen).loss(
-            chosen, importance[members], features, row, new_stream(seed, HELD_OUT), n_samples, loss_exponent,
-            stopped,
-        )  # fmt: skip
+        given, at = strata.given(features, row, settings, share), importance[members]
+        loss[members], error[members] = share.sampled[row] * np.stack(
+            engines.to_measure(chosen).loss(
+                chosen,
+                at,
+                features,
+                row,
+                new_stream(seed, HELD_OUT),
+                n_samples,
+                given,
+                loss_exponent,
+                stopped,
+            )
+        )
+        if share.in_strata[row]:
+            loss[members] += line_losses(chosen, features, at, loss_exponent) @ share.lines[row]
     empty = errors(model, torch.zeros_like(like)[:, None], loss_exponent=loss_exponent)[:, 0]
     empty_loss = (importance * empty).sum(1).double().cpu().numpy()
-    active = features.active_probability
-    return active * loss + (1 - active) * empty_loss
+    active = share.active[rows]
+    return Evaluation(active * loss + (1 - active) * empty_loss, active * error)

@@ -23,6 +23,7 @@ from .inputs import Inputs, groups_of, held_out
 from .one_by_one import WIDTH, steps_one_by_one
 from .settings import Settings
 from .side_by_side import LANES, losses_side_by_side, steps_side_by_side
+from .strata import mean_and_error
 
 TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
 
@@ -110,8 +111,8 @@ class _Compiled(ABC):
         importance = np.broadcast_to(features.importance, (n_instances, model.n_features))
         packed, kind = self.pack(model, importance), _kind(model)
         constants = (
-            *settings.betas, settings.eps, settings.activity_cost, (1 - inputs.active) / inputs.active,
-            settings.weight_decay, settings.loss_exponent,
+            *settings.betas, settings.eps, settings.activity_cost, inputs.empty, settings.weight_decay,
+            settings.loss_exponent, inputs.sampled,
         )  # fmt: skip
         for low, high in pairwise(bounds):
             packed.total[:] = 0
@@ -121,8 +122,8 @@ class _Compiled(ABC):
                 steps = np.arange(start, min(high, start + inputs.at_once))
                 drawn, noise = inputs.draw(len(steps))
                 type(self).steps(
-                    packed.state, packed.weight, drawn, noise, packed.work, kind, constants, steps,
-                    settings.rates(steps), settings.slopes(steps), packed.total,
+                    packed.state, packed.weight, drawn, inputs.lines, noise, packed.work, kind, constants,
+                    steps, settings.rates(steps), settings.slopes(steps), packed.total,
                 )  # fmt: skip
             self.unpack(packed, model)
             loss = packed.total.reshape(-1)[:n_instances] / (high - low) * inputs.active
@@ -137,21 +138,26 @@ class _Compiled(ABC):
         row: int,
         random: np.ndarray,
         n_inputs: int,
+        given: np.ndarray,
         loss_exponent: float,
         stopped: Event,
-    ) -> np.ndarray:
-        """Mean loss (n_instances,) on the stream's next n_inputs non-empty inputs; once stopped, anything.
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean loss (n_instances,) on a stream's next n_inputs inputs of those given, and its standard error.
 
-        Shapes: importance (n_instances, n_features).
+        Once stopped, anything. Shapes: importance (n_instances, n_features).
         """
         n_tiles = -(-model.n_instances // LANES)
         parameters, weight = _lanes(_flat(model), n_tiles), _lanes(importance.numpy(), n_tiles)
-        work, total = _work(model), np.zeros((n_tiles, LANES))
-        for inputs in held_out(n_inputs, features, row, random):
+        work, sums = _work(model), np.zeros((2, n_tiles, LANES))
+        part = 4 << int(
+            np.clip(np.log2(max(1, n_inputs) / 256), 0, 7)
+        )  # 4 to 512 inputs, in 64 parts or more
+        for inputs in held_out(n_inputs, features, row, random, given):
             if stopped.is_set():
                 break
-            losses_side_by_side(parameters, weight, inputs, work, _kind(model), loss_exponent, total)
-        return total.reshape(-1)[: model.n_instances] / n_inputs
+            losses_side_by_side(parameters, weight, inputs, work, _kind(model), loss_exponent, part, sums)
+        total, squares = sums.reshape(2, -1)[:, : model.n_instances]
+        return mean_and_error(total, squares, n_inputs, -(-n_inputs // part))
 
 
 class SideBySide(_Compiled):

@@ -10,6 +10,7 @@ from ..draws import NOISE, TRAINING, draw, draw_normal, new_stream
 from ..features import SparseFeatures
 from ..models import ToyModel
 from .settings import Settings
+from .strata import given, shares
 
 INPUT_BYTES = 2**19  # inputs drawn at a time, about
 
@@ -30,8 +31,12 @@ class Inputs:
         self.features, self.settings = features, settings
         self.random = new_stream(stream, TRAINING + settings.data_seed)
         self.noise_random = new_stream(stream, NOISE + settings.data_seed)
-        self.cdf = features.first_active_cdf(self.row) if settings.skip_empty else np.empty(0)
-        self.active = float(features.active_probability[self.row]) if settings.skip_empty else 1.0
+        share = shares(model, features, settings)
+        self.given = given(features, self.row, settings, share)
+        self.sampled, self.empty, self.active = (
+            float(part[self.row]) for part in (share.sampled, share.empty, share.active)
+        )
+        self.lines = _lines(features, share.lines[self.row] * settings.batch_size)
         self.at_once = max(1, INPUT_BYTES // (8 * model.n_features * settings.batch_size))
         n_inputs = min(self.at_once, settings.n_steps) * settings.batch_size
         self.room = _room(n_inputs, model.n_features)
@@ -40,21 +45,29 @@ class Inputs:
     def draw(self, n_steps: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """The next steps' inputs, and their noise, of which there are no rows if there is none."""
         n_inputs = n_steps * self.settings.batch_size
-        inputs = _drawn(self.room, n_inputs, self.features, self.row, self.random, self.cdf)
+        inputs = _drawn(self.room, n_inputs, self.features, self.row, self.random, self.given)
         noise = self.noise[:n_inputs]
         draw_normal(self.noise_random, self.settings.hidden_noise, noise)
         return inputs, noise
 
 
+def _lines(features: SparseFeatures, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The ends of all lines that weigh anything, as inputs in sparse form, and their weights."""
+    (at,) = np.nonzero(weight)
+    ends = np.repeat(at[:, None] % features.n_features, features.n_features, axis=1).astype(np.int32)
+    signs = np.where(at < features.n_features, np.float32(1), np.float32(-1))
+    value = np.repeat(signs[:, None], features.n_features, axis=1)
+    return np.ones(len(at), np.int32), ends, value, weight[at].astype(np.float32)
+
+
 def held_out(
-    n_inputs: int, features: SparseFeatures, row: int, random: np.ndarray
+    n_inputs: int, features: SparseFeatures, row: int, random: np.ndarray, given: np.ndarray
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """A stream's next n_inputs inputs that are not empty, in parts of whole 512s."""
-    cdf = features.first_active_cdf(row)
+    """A stream's next n_inputs inputs of those given, in parts of whole 512s."""
     at_once = 512 * max(1, INPUT_BYTES // (8 * features.n_features * 512))
     room = _room(min(at_once, n_inputs), features.n_features)
     for start in range(0, n_inputs, at_once):
-        yield _drawn(room, min(at_once, n_inputs - start), features, row, random, cdf)
+        yield _drawn(room, min(at_once, n_inputs - start), features, row, random, given)
 
 
 def _room(n_inputs: int, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,9 +85,9 @@ def _drawn(
     features: SparseFeatures,
     row: int,
     random: np.ndarray,
-    cdf: np.ndarray,
+    given: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     """The next inputs of a stream, in the first part of this room."""
     inputs = tuple(part[:n_inputs] for part in room)
-    draw(random, features.unit_probability[row], cdf, *features.units, features.signed, *inputs)
+    draw(random, features.unit_probability[row], given, *features.units, features.signed, *inputs)
     return inputs

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import compiled, helper
-from .arithmetic import ONE, TWO, ZERO, adam, leaky, slope_of
+from .arithmetic import HALF, ONE, TWO, ZERO, adam, along_line, along_line_to_a_power, leaky, slope_of
 
 WIDTH = 256
 
@@ -20,22 +20,23 @@ _W1, _W2, _W3 = (np.uint64(k * WIDTH) for k in range(1, 4))
 
 @helper(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _batch_of_one(
-    w_in, w_out, b, importance, count, index, value, noise, absolute, leaks, cost, exponent,
+    w_in, w_out, b, importance, count, index, value, line_weight, noise, absolute, leaks, cost, exponent,
     g_in, g_out, g_b, work,
 ):  # fmt: skip
     """Return a batch's summed loss; add its gradients, times the batch size, to g_in, g_out, g_b.
 
     Shapes: w_in, w_out, g_in, g_out (n_features, n_hidden), b, importance, g_b (n_features,), multiples of
             four; count (batch,), index, value (batch, real n_features); noise (batch, real n_hidden), or
-            (0, ...) if there is none. work: rows (WIDTH, n_hidden);
+            (0, ...) if there is none; line_weight as in side_by_side.py. work: rows (WIDTH, n_hidden);
             hidden, its gradient (n_hidden / 4, 4 WIDTH); output (4 WIDTH,); target (n_features, WIDTH).
     """
     rows, hidden, grad_hidden, output, target = work
     hidden_leak, output_leak, output_slope = leaks
     n_features, n_hidden = w_in.shape
-    loss = 0.0
+    loss, on_lines = 0.0, line_weight.size > 0
     for first in range(0, count.size, WIDTH):
         n_here = min(WIDTH, count.size - first)
+        times = line_weight[first:]
         lanes = np.uint64(n_here)
         for k in range(n_here):
             row = rows[k]
@@ -56,7 +57,7 @@ def _batch_of_one(
         grad_hidden[:] = ZERO
         for i in range(0, n_features, 4):
             for k in range(4):
-                o, bias = output[k * WIDTH :], b[i + k]
+                o, bias = output[k * WIDTH :], ZERO if on_lines else b[i + k]
                 for lane in range(lanes):
                     o[lane] = bias
             for j in range(0, n_hidden, 4):
@@ -72,7 +73,24 @@ def _batch_of_one(
             for k in range(4):
                 o, t, factor = output[k * WIDTH :], target[i + k], exponent * importance[i + k]
                 powers = grad = ZERO
-                if exponent == TWO:
+                if on_lines and exponent == TWO:
+                    bias = b[i + k]
+                    for lane in range(lanes):
+                        each, by_a, by_b = along_line(o[lane], bias, t[lane], output_leak, output_slope)
+                        powers += times[lane] * each
+                        o[lane] = factor * times[lane] * by_a
+                        grad += factor * times[lane] * by_b
+                    powers *= TWO
+                elif on_lines:
+                    bias = b[i + k]
+                    for lane in range(lanes):
+                        each, by_a, by_b = along_line_to_a_power(
+                            o[lane], bias, t[lane], output_leak, output_slope, exponent
+                        )
+                        powers += exponent * times[lane] * each
+                        o[lane] = factor * times[lane] * by_a
+                        grad += factor * times[lane] * by_b
+                elif exponent == TWO:
                     for lane in range(lanes):
                         r = leaky(o[lane], output_leak) - t[lane]
                         powers += r * r
@@ -115,7 +133,11 @@ def _batch_of_one(
                     g_out[i + k, j + 1] += other
         for j in range(n_hidden):
             h, g = hidden[j // 4, j % 4 * WIDTH :], grad_hidden[j // 4, j % 4 * WIDTH :]
-            if cost > ZERO:
+            if cost > ZERO and on_lines:
+                for lane in range(lanes):  # a half is the mean of v
+                    loss += HALF * cost * times[lane] * abs(h[lane])
+                    g[lane] += HALF * cost * times[lane] * np.sign(h[lane])
+            elif cost > ZERO:
                 for lane in range(lanes):
                     loss += cost * abs(h[lane])
                     g[lane] += cost * np.sign(h[lane])
@@ -133,7 +155,9 @@ def _batch_of_one(
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def steps_one_by_one(state, importance, inputs, noise, work, kind, constants, steps, lr, revival, total):
+def steps_one_by_one(
+    state, importance, inputs, lines, noise, work, kind, constants, steps, lr, revival, total
+):  # fmt: skip
     """Train every model for these steps, on inputs drawn for all of them; add each step's loss to total.
 
     Shapes: state (4, n_instances, size): parameters, Adam's two moments, gradient; of a model the input
@@ -143,7 +167,8 @@ def steps_one_by_one(state, importance, inputs, noise, work, kind, constants, st
     """
     count, index, value = inputs
     untied, absolute, hidden_leak, output_leak = kind
-    beta1, beta2, eps, activity_cost, empty_weight, decay, q = constants
+    line_count, line_index, line_value, line_weight = lines
+    beta1, beta2, eps, activity_cost, empty_weight, decay, q, sampled = constants
     exponent = np.float32(q)
     n_features, n_hidden = importance.shape[1], work[0].shape[1]
     batch_size = count.size // steps.size
@@ -151,18 +176,23 @@ def steps_one_by_one(state, importance, inputs, noise, work, kind, constants, st
     low, high = (size, 2 * size) if untied else (0, size)
     shape = (n_features, n_hidden)
     scale, empties = np.float32(1 / batch_size), np.float32(empty_weight * batch_size)
+    share, cost, no_lines = np.float32(sampled), np.float32(activity_cost), np.empty(0, np.float32)
     for k in range(importance.shape[0]):
-        p, g, weight = state[0, k], state[3, k], importance[k]
+        p, g, weight, of_sampled = state[0, k], state[3, k], importance[k], share * importance[k]
         w_in, w_out, b = p[:size].reshape(shape), p[low:high].reshape(shape), p[high:]
         g_in, g_out, g_b = g[:size].reshape(shape), g[low:high].reshape(shape), g[high:]
         for s in range(steps.size):
             first, last = s * batch_size, (s + 1) * batch_size
             leaks = hidden_leak, output_leak, max(output_leak, np.float32(revival[s]))
             loss = _batch_of_one(
-                w_in, w_out, b, weight, count[first:last], index[first:last], value[first:last],
-                noise[first:last], absolute, leaks, np.float32(activity_cost), exponent,
-                g_in, g_out, g_b, work,
+                w_in, w_out, b, of_sampled, count[first:last], index[first:last], value[first:last], no_lines,
+                noise[first:last], absolute, leaks, share * cost, exponent, g_in, g_out, g_b, work,
             )  # fmt: skip
+            if line_weight.size:
+                loss += _batch_of_one(
+                    w_in, w_out, b, weight, line_count, line_index, line_value, line_weight,
+                    noise[:0], absolute, leaks, cost, exponent, g_in, g_out, g_b, work,
+                )  # fmt: skip
             for i in range(n_features):  # the empty input, counted exactly: only the biases meet it
                 y = leaky(b[i], output_leak)
                 error = empties * weight[i] * (y if exponent == TWO else slope_of(y, exponent))

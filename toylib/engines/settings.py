@@ -35,6 +35,10 @@ def _steps(last: int) -> Rule:
     return rule
 
 
+_no_strata_of_empties = must(
+    lambda data, skip_empty: data != "strata" or skip_empty,
+    "skip_empty must be True where data is 'strata'; got {skip_empty}",
+)
 _no_noise_if_skipped = must(  # an empty input has noise, and cannot be counted exactly
     lambda hidden_noise, skip_empty: not (hidden_noise and skip_empty),
     "skip_empty must be False where there is hidden_noise; got {skip_empty}",
@@ -47,12 +51,14 @@ _no_snapshots_if_patient = must(  # each adds a record, and patience counts reco
 
 @checked(
     _no_noise_if_skipped,
+    _no_strata_of_empties,
     _no_snapshots_if_patient,
     n_steps=a_whole_number(),
     batch_size=a_whole_number(),
     lr=a_number(above=0),
     schedule=one_of("cosine", "constant"),
     warmup=a_whole_number(at_least=0),
+    data=one_of("auto", "sampled", "strata"),
     skip_empty=a_bool(),
     revival=a_number(at_least=0, at_most=1),
     activity_cost=a_number(at_least=0),
@@ -69,6 +75,11 @@ _no_snapshots_if_patient = must(  # each adds a record, and patience counts reco
 @dataclass(frozen=True)
 class Settings:
     """The schedule and data of a training run, checked.
+
+    batch_size inputs are drawn for each step. With data "strata" they are of those that have not one feature
+    active alone: inputs that have, and the empty one, are integrated exactly (engines/strata.py). "auto" does
+    so for every density at which it pays, and samples at the others and for models that have anything of
+    their own; "sampled" never does.
 
     lr falls to 0 along a cosine after `warmup` steps (schedule "cosine"), or stays ("constant").
     skip_empty draws only inputs with an active feature and adds the empty input's loss exactly: the same
@@ -96,6 +107,7 @@ class Settings:
     lr: float = 0.01
     schedule: str = "cosine"
     warmup: int = 0
+    data: str = "auto"
     skip_empty: bool = True
     revival: float = 0.0
     activity_cost: float = 0.0

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import compiled, helper
-from .arithmetic import ONE, TWO, ZERO, adam, leaky, slope_of
+from .arithmetic import HALF, ONE, TWO, ZERO, adam, along_line, along_line_to_a_power, leaky, slope_of
 
 LANES = 32
 
@@ -36,6 +36,7 @@ def _batch(
     count,
     index,
     value,
+    line_weight,
     noise,
     absolute,
     leaks,
@@ -52,14 +53,16 @@ def _batch(
 
     Shapes: w_in, w_out, g_in, g_out (n_features, n_hidden, LANES); b, importance, g_b (n_features, LANES);
             loss (LANES,); count (batch,), index, value (batch, n_features); noise (batch, n_hidden), of
-            the hidden layer, or (0, n_hidden) if there is none. work: hidden (n_hidden, 8 LANES), h of
-            four inputs and its gradient; output (4 LANES,); target (n_features, 4).
+            the hidden layer, or (0, n_hidden) if there is none; line_weight (0,), or (batch,): then the
+            inputs are the ends of lines, counted whole (strata.py), each that many times. work: hidden
+            (n_hidden, 8 LANES), h of four inputs and its gradient; output (4 LANES,); target
+            (n_features, 4).
     """
     n_features, n_hidden = w_in.shape[0], w_in.shape[1]
     hidden, output, target = work
     hidden_leak, output_leak, output_slope = leaks
     lanes, four = np.uint64(loss.size), np.uint64(4 * loss.size)
-    n_inputs = count.size
+    n_inputs, on_lines = count.size, line_weight.size > 0
     for first in range(0, n_inputs, 4):
         n_here = min(4, n_inputs - first)
         for j in range(n_hidden):
@@ -87,10 +90,11 @@ def _batch(
         for i in range(n_features):
             bias, weight, grad_bias = b[i], importance[i], g_b[i]
             for lane in range(lanes):
-                output[lane] = bias[lane]
-                output[lane + _1] = bias[lane]
-                output[lane + _2] = bias[lane]
-                output[lane + _3] = bias[lane]
+                start = ZERO if on_lines else bias[lane]
+                output[lane] = start
+                output[lane + _1] = start
+                output[lane + _2] = start
+                output[lane + _3] = start
             for j in range(n_hidden):
                 row, w = hidden[j], w_out[i, j]
                 for lane in range(lanes):
@@ -99,7 +103,30 @@ def _batch(
                     output[lane + _2] += w[lane] * row[lane + _2]
                     output[lane + _3] += w[lane] * row[lane + _3]
             t0, t1, t2, t3 = target[i, 0], target[i, 1], target[i, 2], target[i, 3]
-            if exponent == TWO:
+            if on_lines:
+                for k in range(n_here):
+                    t, part, factor = target[i, k], output[k * LANES :], exponent * line_weight[first + k]
+                    if exponent == TWO:
+                        for lane in range(lanes):
+                            each, by_a, by_b = along_line(
+                                part[lane], bias[lane], t, output_leak, output_slope
+                            )
+                            size = factor * weight[lane]
+                            loss[lane] += size * each
+                            part[lane] = size * by_a
+                            grad_bias[lane] += size * by_b
+                    else:
+                        for lane in range(lanes):
+                            each, by_a, by_b = along_line_to_a_power(
+                                part[lane], bias[lane], t, output_leak, output_slope, exponent
+                            )
+                            size = factor * weight[lane]
+                            loss[lane] += size * each
+                            part[lane] = size * by_a
+                            grad_bias[lane] += size * by_b
+                for lane in range(n_here * lanes, four):  # no line there
+                    output[lane] = ZERO
+            elif exponent == TWO:
                 for lane in range(lanes):
                     o0, o1, o2, o3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
                     r0 = leaky(o0, output_leak) - t0
@@ -139,7 +166,14 @@ def _batch(
                     row[lane + _7] += w[lane] * r3
         for j in range(n_hidden):
             row = hidden[j]
-            if cost > ZERO:
+            if on_lines:
+                for k in range(n_here if cost > ZERO else 0):
+                    each = HALF * cost * line_weight[first + k]  # a half is the mean of v
+                    part = row[k * LANES :]
+                    for lane in range(lanes):
+                        loss[lane] += each * abs(part[lane])
+                        part[lane + _4] += each * np.sign(part[lane])
+            elif cost > ZERO:
                 for lane in range(lanes):
                     loss[lane] += cost * (
                         (abs(row[lane]) + abs(row[lane + _1])) + (abs(row[lane + _2]) + abs(row[lane + _3]))
@@ -159,7 +193,9 @@ def _batch(
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def steps_side_by_side(state, importance, inputs, noise, work, kind, constants, steps, lr, revival, total):
+def steps_side_by_side(
+    state, importance, inputs, lines, noise, work, kind, constants, steps, lr, revival, total
+):  # fmt: skip
     """Train every tile for these steps, on inputs drawn for all of them; add each step's loss to total.
 
     Shapes: state (4, n_tiles, rows, LANES): parameters, Adam's two moments, gradient; rows are the input
@@ -168,7 +204,8 @@ def steps_side_by_side(state, importance, inputs, noise, work, kind, constants, 
     """
     count, index, value = inputs
     untied, absolute, hidden_leak, output_leak = kind
-    beta1, beta2, eps, activity_cost, empty_weight, decay, q = constants
+    line_count, line_index, line_value, line_weight = lines
+    beta1, beta2, eps, activity_cost, empty_weight, decay, q, sampled = constants
     exponent = np.float32(q)
     n_features, n_hidden = importance.shape[1], work[0].shape[0]
     batch_size = count.size // steps.size
@@ -176,20 +213,28 @@ def steps_side_by_side(state, importance, inputs, noise, work, kind, constants, 
     low, high = (size, 2 * size) if untied else (0, size)
     shape = (n_features, n_hidden, LANES)
     scale, empties = np.float32(1 / batch_size), np.float32(empty_weight * batch_size)
+    share, cost = np.float32(sampled), np.float32(activity_cost)
+    of_sampled, no_lines = np.empty((n_features, LANES), np.float32), np.empty(0, np.float32)
     loss = np.empty(LANES, np.float32)
     for tile in range(importance.shape[0]):
         p, g, weight = state[0, tile], state[3, tile], importance[tile]
         w_in, w_out, b = p[:size].reshape(shape), p[low:high].reshape(shape), p[high:]
         g_in, g_out, g_b = g[:size].reshape(shape), g[low:high].reshape(shape), g[high:]
+        of_sampled[:] = share * weight
         for s in range(steps.size):
             first, last = s * batch_size, (s + 1) * batch_size
             leaks = hidden_leak, output_leak, max(output_leak, np.float32(revival[s]))
             loss[:] = ZERO
             _batch(
-                w_in, w_out, b, weight, count[first:last], index[first:last], value[first:last],
-                noise[first:last], absolute, leaks, np.float32(activity_cost), exponent, True,
+                w_in, w_out, b, of_sampled, count[first:last], index[first:last], value[first:last], no_lines,
+                noise[first:last], absolute, leaks, share * cost, exponent, True,
                 g_in, g_out, g_b, loss, work,
             )  # fmt: skip
+            if line_weight.size:
+                _batch(
+                    w_in, w_out, b, weight, line_count, line_index, line_value, line_weight,
+                    noise[:0], absolute, leaks, cost, exponent, True, g_in, g_out, g_b, loss, work,
+                )  # fmt: skip
             for i in range(n_features):  # the empty input, counted exactly: only the biases meet it
                 for lane in range(LANES):
                     y = leaky(b[i, lane], output_leak)
@@ -205,8 +250,11 @@ def steps_side_by_side(state, importance, inputs, noise, work, kind, constants, 
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
-def losses_side_by_side(parameters, importance, inputs, work, kind, exponent, total):
-    """Add the summed loss on these inputs to total (n_tiles, LANES); shapes as for `steps_side_by_side`."""
+def losses_side_by_side(parameters, importance, inputs, work, kind, exponent, n_part, sums):
+    """Add up the loss on parts of n_part inputs, and the square of each part's sum over its inputs.
+
+    Shapes: sums (2, n_tiles, LANES); n_part a divisor of 512; others as for `steps_side_by_side`.
+    """
     count, index, value = inputs
     untied, absolute, hidden_leak, output_leak = kind
     n_features, n_hidden = importance.shape[1], work[0].shape[0]
@@ -214,18 +262,19 @@ def losses_side_by_side(parameters, importance, inputs, work, kind, exponent, to
     low, high = (size, 2 * size) if untied else (0, size)
     shape = (n_features, n_hidden, LANES)
     leaks, unused = (hidden_leak, output_leak, output_leak), np.zeros((n_features, LANES), np.float32)
-    no_noise = np.zeros((0, work[0].shape[0]), np.float32)
+    no_lines, no_noise = np.empty(0, np.float32), np.zeros((0, work[0].shape[0]), np.float32)
     loss = np.empty(LANES, np.float32)
     for tile in range(importance.shape[0]):
         p = parameters[tile]
         w_in, w_out = p[:size].reshape(shape), p[low:high].reshape(shape)
-        for first in range(0, count.size, 512):  # single precision adds up few numbers only
-            last = min(count.size, first + 512)
+        for first in range(0, count.size, n_part):  # single precision adds up few numbers only
+            last = min(count.size, first + n_part)
             loss[:] = ZERO
             _batch(
                 w_in, w_out, p[high:], importance[tile], count[first:last], index[first:last],
-                value[first:last], no_noise, absolute, leaks, ZERO, np.float32(exponent), False,
+                value[first:last], no_lines, no_noise, absolute, leaks, ZERO, np.float32(exponent), False,
                 w_in, w_out, unused, loss, work,
             )  # fmt: skip
             for lane in range(LANES):
-                total[tile, lane] += loss[lane]
+                sums[0, tile, lane] += loss[lane]
+                sums[1, tile, lane] += np.float64(loss[lane]) ** 2 / (last - first)

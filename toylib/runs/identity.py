@@ -16,6 +16,7 @@ import json
 import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import Field
 from types import (
     CodeType,
@@ -27,34 +28,22 @@ from types import (
     NoneType,
     NotImplementedType,
 )
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numba.core.dispatcher import Dispatcher
 
-from .installed import TOYLIB, installed
+from ..checks import a_kind, checked, refuse
+from .installed import PURE, READERS, TOYLIB, UNSEEN, installed
 from .references import home, references, unchecked
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# of the standard library, what gives the same for the same arguments: it reads neither clocks nor files
-PURE = _words(
-    "abc array base64 bisect builtins cmath collections contextlib copy copyreg dataclasses decimal enum "
-    "fractions functools hashlib heapq itertools json math numbers operator re statistics string struct "
-    "textwrap types typing unicodedata warnings zlib"
-)
-UNSEEN = _words("breakpoint compile eval exec globals hash id input open __import__")  # of the built-ins
-READERS = _words("from_file fromfile genfromtxt load loadtxt memmap open_memmap")  # of numpy and torch
 # of a class, what says where it stands, what Python made on the way, and its place in sets
-ASIDE = _words(
-    "__module__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ "
-    "__annotations_cache__ __firstlineno__ __static_attributes__ __slotnames__ __orig_bases__ "
-    "__parameters__ __hash__ _abc_impl"
-)
+ASIDE = {
+    "__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__",
+    "__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__",
+    "__slotnames__", "__orig_bases__", "__parameters__", "__hash__", "_abc_impl",
+}  # fmt: skip
 PLAIN = (NoneType, EllipsisType, NotImplementedType, bool, int, float, complex, str, bytes)
 CHANGING = (
     io.IOBase, Iterator, random.Random, torch.Generator,
@@ -74,6 +63,7 @@ MADE_AT_RUN_TIME = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of a class that is not part of
 MISSING = object()
 
 
+@checked(model_class=a_kind(type, "a class"))
 def class_identity(model_class: type) -> str:
     """A digest (64 hexadecimal digits) of a class: two that compute different things have different ones.
 
@@ -92,24 +82,20 @@ def class_identity(model_class: type) -> str:
             numbers, iterators, open files, locks, modules passed about as values, code that reads clocks,
             files, the environment or `globals()`, or that sets a global or a variable of its closure.
     """
-    if not isinstance(model_class, type):
-        raise ValueError(f"model_class must be a class; got {model_class!r}")
+    walk = _Walk(model_class.__qualname__)
     try:
-        return _digest(json.dumps(_Walk(model_class.__qualname__).of(model_class, "")).encode())
+        return _digest(json.dumps(walk.of(model_class, "")).encode())
     except RecursionError:
-        raise _refusal(model_class.__qualname__, "", "refers to what is nested too deeply") from None
+        walk.refuse("", "refers to what is nested too deeply")
+
+
+def refuse_to_store(name: str, must: str, which: str) -> NoReturn:
+    """Raise the ValueError of a class, by its name: what it must be, and which fault it has."""
+    refuse(f"model_class must {must}, so that what it gives can be stored in a folder", f"{name}, {which}")
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _refusal(name: str, where: str, why: str) -> ValueError:
-    return ValueError(
-        "model_class must be made of what is the same in every process (numbers, text, arrays, functions, "
-        "classes, their instances, and installed packages), so that what it gives can be stored in a "
-        f"folder; got {name}, whose {where.lstrip('.') or 'code'} {why}"
-    )
 
 
 class _Walk:
@@ -125,8 +111,22 @@ class _Walk:
         self.inside: list[int] = []
         self.ours = False  # whether the code in hand is toylib's, which may read what it likes
 
-    def refusal(self, where: str, why: str) -> ValueError:
-        return _refusal(self.name, where, why)
+    def refuse(self, where: str, why: str) -> NoReturn:
+        must = (
+            "be made of what is the same in every process (numbers, text, arrays, functions, classes, their "
+            "instances, and installed packages)"
+        )
+        refuse_to_store(self.name, must, f"whose {where.lstrip('.') or 'code'} {why}")
+
+    @contextmanager
+    def readable(self, where: str, why: str) -> Iterator[None]:
+        """Refuse a value by its place if it raises whatever its class raises where it is read."""
+        try:
+            yield
+        except RecursionError:
+            raise
+        except Exception:
+            self.refuse(where, why)
 
     def of(self, value: Any, where: str) -> Any:
         value = unchecked(value)
@@ -158,7 +158,7 @@ class _Walk:
         """Name and version of the package that a module belongs to, or None if it is the user's own."""
         version, top = installed(module), module.partition(".")[0].lstrip("_")
         if version and version.startswith("Python ") and top not in PURE and not self.ours:
-            raise self.refusal(where, f"uses the module {top}, which may give something else each time")
+            self.refuse(where, f"uses the module {top}, which may give something else each time")
         return version
 
     def named(self, value: Any, where: str) -> list[str] | None:
@@ -183,7 +183,7 @@ class _Walk:
             if found is value:
                 version = str(self.package(module, where))
                 if not self.ours and name in (UNSEEN if version.startswith("Python ") else READERS):
-                    raise self.refusal(where, f"is {name}, which reaches what cannot be followed")
+                    self.refuse(where, f"is {name}, which reaches what cannot be followed")
                 return ["named", version, module, path]
         if isinstance(value, type) and not value.__flags__ & MADE_AT_RUN_TIME:
             return ["named", str(installed(module)), module, value.__qualname__]
@@ -230,9 +230,9 @@ class _Walk:
         known = {**namespace.__builtins__, **namespace.__globals__}
         for how, name, chain in references(function.__code__):
             if how == "set global" or (how == "set cell" and name in cells):
-                raise self.refusal(f"{where}.{name}", "is set by the code, so that it changes as it runs")
+                self.refuse(f"{where}.{name}", "is set by the code, so that it changes as it runs")
             if how == "import" and (name.startswith(".") or not self.package(name, f"{where}.{name}")):
-                raise self.refusal(f"{where}.{name}", "is imported inside a function: import it at the top")
+                self.refuse(f"{where}.{name}", "is imported inside a function: import it at the top")
             if how == "global" or (how == "cell" and name in cells):
                 value, path = (known if how == "global" else cells).get(name, MISSING), name
                 for attribute in chain:
@@ -256,9 +256,9 @@ class _Walk:
         if isinstance(value, ModuleType):
             if (version := self.package(value.__name__, where)) and value is not builtins:
                 return ["module", version, value.__name__]
-            raise self.refusal(where, "is a module that is passed about: read its attributes by name")
+            self.refuse(where, "is a module that is passed about: read its attributes by name")
         if isinstance(value.__self__ if kind is MethodType else value, CHANGING):
-            raise self.refusal(where, f"is a {kind.__name__}, which changes as it is used")
+            self.refuse(where, f"is a {kind.__name__}, which changes as it is used")
         return [self.of(kind, where), self.parts(value, where)]
 
     def parts(self, value: Any, where: str) -> list[Any]:
@@ -274,18 +274,16 @@ class _Walk:
             content = self.of(array.tolist(), where) if array.dtype.hasobject else _digest(array.tobytes())
             return [own, repr(array.dtype), array.shape, content]
         if isinstance(value, torch.Tensor):
-            try:
+            with self.readable(where, "is a tensor whose values cannot be read"):
                 flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
                 content = _digest(flat.view(torch.uint8).numpy().tobytes())
-            except (RuntimeError, TypeError, NotImplementedError):
-                raise self.refusal(where, "is a tensor whose values cannot be read") from None
             return [own, str(value.dtype), value.shape, value.device.type, value.requires_grad, content]
         return self.each(self.remade(value, where), where)
 
     def remade(self, value: Any, where: str) -> list[Any]:
         """The parts that pickle would make the value from again."""
-        kind = type(value)
-        try:
+        kind, found = type(value), []
+        with self.readable(where, f"is a {kind.__name__}, which has no lasting value"):
             registered = copyreg.dispatch_table.get(kind)
             parts = registered(value) if registered else value.__reduce_ex__(4)
             if isinstance(parts, str):  # a name, where it was not found
@@ -295,8 +293,4 @@ class _Walk:
             changed = any(getattr(kind, way) is not getattr(object, way) for way in ways)
             if changed and not installed(kind.__module__):  # its own way may leave out what it computes with
                 found.append(object.__getstate__(value))
-        except RecursionError:
-            raise
-        except Exception:  # whatever the class's own way raises
-            raise self.refusal(where, f"is a {kind.__name__}, which has no lasting value") from None
         return found

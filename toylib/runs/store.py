@@ -82,13 +82,16 @@ def load(store: Path, block: Block) -> dict[str, np.ndarray] | None:
     try:
         content, said = path.read_bytes(), dict(json.loads(note.read_bytes()))
         if said.pop("sha256", None) != hashlib.sha256(content).hexdigest():
-            raise ValueError("its checksum does not match")
-        if json.dumps(said, sort_keys=True) != json.dumps(_described(block), sort_keys=True):  # NaN too
-            raise ValueError("its note is that of another block")
-        return arrays(content)
+            why = "its checksum does not match"
+        elif json.dumps(said, sort_keys=True) != json.dumps(_described(block), sort_keys=True):  # NaN too
+            why = "its note is that of another block"
+        else:
+            return arrays(content)
     except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
-        warnings.warn(f"{path} is damaged ({error}); it is computed again", RuntimeWarning, stacklevel=5)
-        for file in (note, path):
-            with suppress(OSError):  # what is no file is answered when the block is stored
-                file.unlink()
-        return None
+        why = str(error)
+    # the line that is warned of is the one that called `sweep`
+    warnings.warn(f"{path} is damaged ({why}); it is computed again", RuntimeWarning, stacklevel=5)
+    for file in (note, path):
+        with suppress(OSError):  # what is no file is answered when the block is stored
+            file.unlink()
+    return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from ..models import ToyModel, a_model_class, check_match
 from ..progress import progress_bar
 from . import store
 from .blocks import Block, job
-from .identity import class_identity
+from .identity import class_identity, refuse_to_store
 
 RESTARTS = 3  # of a pool of processes, after one of them was killed
 
@@ -111,16 +112,11 @@ def _check_lasting(model_class: type[ToyModel], model: dict[str, Any], identity:
     one.target(x)
     name = model_class.__qualname__
     if drawn := sorted(key for key, state in _shared_generators().items() if state != before[key]):
-        raise ValueError(
-            "model_class must draw from generators of its own, made from its seeds, so that what it gives "
-            f"can be stored in a folder; got {name}, which draws from {drawn[0]}'s"
-        )
+        must = "draw from generators of its own, made from its seeds"
+        refuse_to_store(name, must, f"which draws from {drawn[0]}'s")
     if class_identity(model_class) != identity:
-        raise ValueError(
-            "model_class must stay as it is while it is used, so that what it gives can be stored in a "
-            f"folder; got {name}, whose code changes an attribute of a class, or a list, dict or object "
-            "that it refers to"
-        )
+        changes = "an attribute of a class, or a list, dict or object that it refers to"
+        refuse_to_store(name, "stay as it is while it is used", f"whose code changes {changes}")
 
 
 def _shared_generators() -> dict[str, Any]:
@@ -184,24 +180,16 @@ def sweep(
             cannot be told from another, before any training; for workers that hold other code than this
             process; OSError if a block cannot be stored.
     """
-    try:
+    identity = ""
+    with nullcontext() if folder is not None else suppress(ValueError):  # to be stored, it must have one
         identity = class_identity(model_class)
-    except ValueError:
-        if folder is not None:
-            raise
-        identity = ""
     blocks, n_records = [], set()
     for setting in settings:
-        own = {name: _arguments(f"{name} in a setting", setting.get(name, {})) for name in ("model", "train")}
-        arguments = {**model, **own["model"]}
-        features = {name: value for name, value in setting.items() if name not in ("model", "train")}
-        schedule = {**train, **own["train"]}
-        n_records.add(
-            _check(model_class, arguments, features, schedule, identity=identity, stored=folder is not None)
-        )
+        described = _described(setting, model, train)
+        n_records.add(_check(model_class, *described, identity=identity, stored=folder is not None))
         for low in range(0, len(seeds), block_size):
             part = tuple(seeds[low : low + block_size].tolist())
-            blocks.append(Block(model_class, arguments, features, schedule, part, identity))
+            blocks.append(Block(model_class, *described, part, identity))
     if len(n_records) > 1:
         refuse(
             "n_records must be at most the fewest n_steps, so that loss histories are equally long",
@@ -209,6 +197,15 @@ def sweep(
         )
     results = _run(blocks, store.opened(folder), n_jobs, progress)
     return _collect(list(map(dict, settings)), seeds, blocks, results)
+
+
+def _described(
+    setting: Mapping[str, Any], model: Mapping[str, Any], train: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The arguments of the model, of its features and of `train` at a setting."""
+    own = {name: _arguments(f"{name} in a setting", setting.get(name, {})) for name in ("model", "train")}
+    features = {name: value for name, value in setting.items() if name not in own}
+    return {**model, **own["model"]}, features, {**train, **own["train"]}
 
 
 def _run(
@@ -238,6 +235,7 @@ def _run(
             except TerminatedWorkerError:
                 if attempt == RESTARTS:
                     raise
+                # at the line that called `sweep`
                 warnings.warn("a worker was killed; its blocks are run again", RuntimeWarning, stacklevel=4)
             finally:
                 arriving.close()

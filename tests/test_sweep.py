@@ -4,6 +4,7 @@ import enum
 import errno
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -86,6 +87,13 @@ def script(folder, body):
 
 def start(folder, body):
     return subprocess.Popen([sys.executable, "-c", script(folder, body)], stderr=subprocess.PIPE, text=True)
+
+
+def assert_warned_at_the_call(program, error, message):
+    """A warning names the line of the program that called `sweep`, and not one of toylib's."""
+    found = re.search(rf"<string>:(\d+): RuntimeWarning: .*{message}", error)
+    assert found, error
+    assert "sweep(" in program.splitlines()[int(found[1]) - 1], error
 
 
 def wait_for_blocks(folder, n, process, seconds=120):
@@ -420,6 +428,21 @@ def test_a_damaged_block_is_named_and_computed_again(tmp_path, expected, damage)
     assert_same(run(tmp_path), expected)
 
 
+def test_a_damaged_block_is_warned_of_at_the_line_that_called(tmp_path):
+    run(tmp_path)
+    sorted(tmp_path.glob("*.safetensors"))[4].write_bytes(b"")
+    body = f"""
+        from toylib.models import ReLUOutputModel
+
+        sweep(ReLUOutputModel, {MODEL}, {SETTINGS}, range(6), folder={str(tmp_path)!r},
+              block_size=2, **{TRAIN})
+    """
+    process = start(tmp_path, body)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, error
+    assert_warned_at_the_call(script(tmp_path, body), error, "is damaged .* it is computed again")
+
+
 def test_what_lies_in_a_blocks_place_and_is_no_file_is_named(tmp_path, expected):
     run(tmp_path)
     path = sorted(tmp_path.glob("*.safetensors"))[4]
@@ -537,7 +560,7 @@ def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected)
     process = start(tmp_path, body)
     error = process.communicate(timeout=300)[1]
     assert process.returncode == 0, error
-    assert "a worker was killed; its blocks are run again" in error
+    assert_warned_at_the_call(script(tmp_path, body), error, "a worker was killed; its blocks are run again")
     assert_same(longer_result(tmp_path), longer_expected)
 
 

@@ -101,6 +101,9 @@ def _numbered(k: int, block: Block, trusted: str, digest: str) -> tuple[int, dic
     return k, block.run()
 
 
-def job(k: int, block: Block, *, here: bool) -> Any:
-    """What joblib runs, to give k and the block's result; `here` if that is sure to be in this process."""
-    return joblib.delayed(_numbered)(k, block, _PROCESS if here else "", _DIGEST)
+def job(k: int, block: Block, *, trusting: bool) -> Any:
+    """What joblib runs, to give k and the block's result.
+
+    The process that runs it first looks whether its code is this one's; `trusting` spares this process that.
+    """
+    return joblib.delayed(_numbered)(k, block, _PROCESS if trusting else "", _DIGEST)

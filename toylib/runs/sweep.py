@@ -185,11 +185,11 @@ def sweep(
         identity = class_identity(model_class)
     blocks, n_records = [], set()
     for setting in settings:
-        described = _described(setting, model, train)
-        n_records.add(_check(model_class, *described, identity=identity, stored=folder is not None))
+        parts = _apart(setting, model, train)
+        n_records.add(_check(model_class, *parts, identity=identity, stored=folder is not None))
         for low in range(0, len(seeds), block_size):
-            part = tuple(seeds[low : low + block_size].tolist())
-            blocks.append(Block(model_class, *described, part, identity))
+            some = tuple(seeds[low : low + block_size].tolist())
+            blocks.append(Block(model_class, *parts, some, identity))
     if len(n_records) > 1:
         refuse(
             "n_records must be at most the fewest n_steps, so that loss histories are equally long",
@@ -199,7 +199,7 @@ def sweep(
     return _collect(list(map(dict, settings)), seeds, blocks, results)
 
 
-def _described(
+def _apart(
     setting: Mapping[str, Any], model: Mapping[str, Any], train: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The arguments of the model, of its features and of `train` at a setting."""
@@ -222,10 +222,9 @@ def _run(
             missing = [k for k in range(len(blocks)) if k not in results]
             if not missing:
                 break
-            jobs = (job(k, blocks[k], here=folder is None) for k in missing)
-            arriving = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")(
-                jobs
-            )
+            jobs = (job(k, blocks[k], trusting=folder is None) for k in missing)
+            parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")
+            arriving = parallel(jobs)
             try:
                 for k, result in arriving:
                     if folder is not None:

@@ -14,7 +14,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from toylib import evidence
 from toylib.models import ReLUOutputModel
 from toylib.page import commands, notebook, records, stamps
-from toylib.runs.sweep import Block, _load, _save
+from toylib.runs import store
+from toylib.runs.blocks import Block
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -164,7 +165,7 @@ def block():
 @OFTEN
 @given(data=st.data())
 def test_a_stored_block_that_is_damaged_is_never_believed(tmp_path, block, data):
-    _save(tmp_path, block, RESULT)
+    store.save(tmp_path, block, RESULT)
     path = data.draw(st.sampled_from(sorted(tmp_path.iterdir())))
     content = bytearray(path.read_bytes())
     how = data.draw(st.sampled_from(["flip", "cut", "insert", "replace"]))
@@ -180,7 +181,7 @@ def test_a_stored_block_that_is_damaged_is_never_believed(tmp_path, block, data)
     path.write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        loaded = _load(tmp_path, block)
+        loaded = store.load(tmp_path, block)
     if loaded is not None:  # the note may be changed where nothing depends on it
         assert loaded.keys() == RESULT.keys()
         for name, value in RESULT.items():

@@ -104,6 +104,37 @@ def test_a_share_of_none_or_all_still_has_an_interval():
     assert share(10, 10).low < 0.8
 
 
+def test_a_difference_of_means_is_paired_unless_told_otherwise():
+    a, b = np.random.default_rng(0).normal(size=(2, 30))
+    found = evidence.difference(a, b, seed=3)
+    assert found == bootstrap(a, b, statistic=lambda x, y: x.mean() - y.mean(), seed=3)
+    assert found.estimate == pytest.approx(a.mean() - b.mean())
+    together, apart = (evidence.difference(a, a + 1, paired=paired) for paired in (True, False))
+    assert together == pytest.approx((-1, -1, -1))
+    assert apart.low < -1 < apart.high
+
+
+def test_a_band_has_the_interval_of_every_row_in_its_columns():
+    rows = np.random.default_rng(0).normal(size=(3, 20))
+    found = evidence.band(rows, n_resamples=200)
+    assert found.shape == (3, 3)
+    for column, row in zip(found.T, rows, strict=True):
+        assert tuple(column) == bootstrap(row, n_resamples=200)
+    assert evidence.band([[0, 1], [1, 1, 1]]).shape == (3, 2)
+
+
+def test_a_share_of_values_is_counted_whatever_their_shape():
+    assert evidence.share_of([True, False, True]) == share(2, 3)
+    assert evidence.share_of(np.eye(4)) == share(4, 16)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "side"), [(0.1, 2, 1), (-2, -0.1, -1), (-1, 1, 0), (0, 1, 0), (-1, 0, 0)]
+)
+def test_an_interval_that_reaches_0_has_no_side(low, high, side):
+    assert evidence.Interval((low + high) / 2, low, high).side == side
+
+
 def test_an_interval_prints_itself():
     assert str(evidence.Interval(0.12345, 0.1, 0.2)) == "0.123 [0.1, 0.2]"
 
@@ -366,6 +397,10 @@ BAD = [
     (lambda: share(3, 2), "successes must be a whole number, 0 or more and 2 or less; got 3"),
     (lambda: share(0, 0), "n must be a whole number, 1 or more; got 0"),
     (lambda: share(1.5, 3), "successes must be a whole number"),
+    (lambda: evidence.share_of([0.5, 1]), "held must hold True and False alone; got "),
+    (lambda: evidence.share_of([]), "held must not be empty; got shape (0,)"),
+    (lambda: evidence.band([]), "rows must be one or more; got 0"),
+    (lambda: evidence.difference([], [1.0, 2.0]), "samples must not be empty"),
     (lambda: spearman([1, 2, 3], [1, 2, 3]), "4 points or more; got 3 and 3"),
     (lambda: spearman([1, 2, 3, 4], [1, 2, 3, 4, 5]), "equally long, 4 points or more; got 4 and 5"),
     (lambda: spearman([1, 2, 3, 4], [1, 1, 1, 1]), "x and y must vary; got a constant"),

@@ -5,4 +5,15 @@ from named tests alone. The chapter's stored output is the record: `records` rea
 """
 
 from .claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Claim, Verdict, records, verdict_of
-from .intervals import Interval, Trend, bootstrap, effect_size, rising_trend, share, spearman
+from .intervals import (
+    Interval,
+    Trend,
+    band,
+    bootstrap,
+    difference,
+    effect_size,
+    rising_trend,
+    share,
+    share_of,
+    spearman,
+)

@@ -83,17 +83,17 @@ CHAPTER = a_chapter()
 def test_the_chapter_that_is_damaged_below_is_whole(tmp_path):
     path = tmp_path / "chapter.ipynb"
     path.write_text(json.dumps(CHAPTER))
-    (record,) = evidence.records([path])
+    (record,) = records.of_notebooks([path])
     assert (record["id"], record["estimate"], record["verdict"]) == ("claim-9", 0.5, "supported")
 
 
 READERS = {
-    "records": lambda file: evidence.records([file]),
+    "records": lambda file: records.of_notebooks([file]),
     "stale": stamps.stale,
     "exercises": lambda file: records.exercises(file.parent),
     "figure": lambda file: records.figure(file, "fig-a"),
     "scoreboard": lambda file: notebook.scoreboard(file.parent)._repr_mimebundle_(),
-    "shown": lambda file: [records.shown_estimate(claim) for claim in evidence.records([file])],
+    "shown": lambda file: [records.shown_estimate(claim) for claim in records.of_notebooks([file])],
 }
 
 

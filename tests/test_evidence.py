@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toylib import evidence
-from toylib.evidence import Claim, bootstrap, records, rising_trend, share, spearman, verdict_of
+from toylib.evidence import Claim, bootstrap, rising_trend, share, spearman, verdict_of
+from toylib.page.records import of_notebooks
 
 # --- intervals -------------------------------------------------------------------------------------------
 
@@ -303,7 +304,7 @@ def notebook_with(path, *claims):
 def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
     a = notebook_with(tmp_path / "one.ipynb", CLAIM, judged())
     b = notebook_with(tmp_path / "two.ipynb", Claim("claim-2", "S", "P"))
-    found = records([a, b])
+    found = of_notebooks([a, b])
     assert [(r["id"], r["chapter"], r["verdict"]) for r in found] == [
         ("claim-1", "one", "supported"),
         ("claim-2", "two", "not tested"),
@@ -312,7 +313,7 @@ def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
 
 def test_a_chapter_that_ends_untested_is_so_even_if_it_was_judged_before(tmp_path):
     untested = CLAIM.not_tested("weights are gone")
-    (found,) = records([notebook_with(tmp_path / "one.ipynb", judged(), untested)])
+    (found,) = of_notebooks([notebook_with(tmp_path / "one.ipynb", judged(), untested)])
     assert found["verdict"] == "not tested"
 
 
@@ -320,7 +321,7 @@ def test_a_claim_cannot_take_the_place_of_another_chapters(tmp_path):
     old = notebook_with(tmp_path / "old.ipynb", CLAIM, judged())
     new = notebook_with(tmp_path / "new.ipynb", CLAIM)
     with pytest.raises(ValueError, match=r"new\.ipynb must .* an unused.*'claim-1', which old has"):
-        records([old, new])
+        of_notebooks([old, new])
 
 
 @pytest.mark.parametrize(
@@ -338,7 +339,7 @@ def test_a_damaged_notebook_is_named(tmp_path, text):
     path = tmp_path / "damaged.ipynb"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"damaged\.ipynb"):
-        records([path])
+        of_notebooks([path])
 
 
 @pytest.mark.parametrize(
@@ -362,17 +363,17 @@ def test_a_damaged_notebook_is_named(tmp_path, text):
 )
 def test_a_record_with_one_field_of_another_kind_is_damaged(tmp_path, field, value):
     path = notebook_with(tmp_path / "one.ipynb", judged())
-    assert len(records([path])) == 1
+    assert len(of_notebooks([path])) == 1
     content = json.loads(path.read_text())
     content["cells"][1]["outputs"][0]["data"][evidence.MIME][field] = value
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"one\.ipynb holds a damaged record"):
-        records([path])
+        of_notebooks([path])
 
 
 def test_a_missing_notebook_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"missing\.ipynb must be a notebook; FileNotFoundError"):
-        records([tmp_path / "missing.ipynb"])
+        of_notebooks([tmp_path / "missing.ipynb"])
 
 
 NAN = float("nan")
@@ -419,7 +420,7 @@ BAD = [
         "statistic must give a number; got an array of shape (2,)",
     ),
     (lambda: bootstrap([1, 2], clusters=5), "clusters must be a list of arrays of labels; got int"),
-    (lambda: records("one.ipynb"), "paths must be a list of notebooks; got 'one.ipynb'"),
+    (lambda: of_notebooks("one.ipynb"), "paths must be a list of notebooks; got 'one.ipynb'"),
     (lambda: verdict_of({}), "tests must name at least one test, as {name: bool}; got {}"),
     (lambda: verdict_of([True]), "tests must name at least one test, as {name: bool}; got [True]"),
     (lambda: judged(measure=5), "measure must be a text that is not empty; got 5"),

@@ -1,8 +1,10 @@
 """Stored files, damaged at random: each loader gives what was stored, or one error that names the file."""
 
 import copy
+import functools
 import json
 import warnings
+from importlib.metadata import version
 
 import nbformat
 import numpy as np
@@ -23,6 +25,12 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 OFTEN = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def versions_of_packages_are_looked_up_once(monkeypatch):
+    """Each look-up reads a file of the package's; thousands of chapters are judged here."""
+    monkeypatch.setattr(stamps, "version", functools.cache(version))
 
 
 def places(value, path=()):

@@ -79,7 +79,7 @@ def script(folder, body):
         def longer():
             settings = [{{"feature_probability": p}} for p in (0.5, 0.3, 0.1)]
             return sweep(ReLUHiddenModel, dict(n_features=10, n_hidden=5), settings, range(4),
-                         folder={str(folder)!r}, block_size=1, n_steps=400, batch_size=32,
+                         folder={str(folder)!r}, block_size=1, n_steps=200, batch_size=32,
                          n_evaluation=256, engine="torch")
     """
     return textwrap.dedent(code) + textwrap.dedent(body)
@@ -113,7 +113,7 @@ def longer_result(folder):
         range(4),
         folder=folder,
         block_size=1,
-        n_steps=400,
+        n_steps=200,
         batch_size=32,
         n_evaluation=256,
         engine="torch",
@@ -316,8 +316,7 @@ def test_a_class_that_is_edited_during_a_sweep_is_noticed_and_nothing_is_lost(tm
     assert stored(tmp_path) == 2
 
 
-@pytest.mark.parametrize("folder", [None, "store"])
-def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path, folder):
+def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path):
     (tmp_path / "own_target.py").write_text(
         "from toylib.models import ReLUHiddenModel\nGAIN = 1.0\n"
         "class Own(ReLUHiddenModel):\n    def target(self, x): return GAIN * x\n"
@@ -327,18 +326,20 @@ def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path, f
         from toylib.runs.sweep import sweep
 
         def swept(n_jobs=2):
-            return sweep(own_target.Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder={folder!r}, block_size=1,
+            return sweep(own_target.Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder=folder, block_size=1,
                          n_jobs=n_jobs, **{TRAIN}).loss
 
-        one = swept()
-        own_target.GAIN = 3.0
-        try:
-            swept()
-        except ValueError as error:
-            assert "must be what it was when the sweep began" in str(error), error
-        else:
-            raise AssertionError("believed")
-        assert (swept(n_jobs=1) > 2 * one).all()
+        for folder in (None, "store"):
+            own_target.GAIN = 1.0
+            one = swept()
+            own_target.GAIN = 3.0
+            try:
+                swept()
+            except ValueError as error:
+                assert "must be what it was when the sweep began" in str(error), error
+            else:
+                raise AssertionError(f"believed, folder {{folder}}")
+            assert (swept(n_jobs=1) > 2 * one).all()
     """
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],

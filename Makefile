@@ -194,8 +194,8 @@ check: $(READY)  ## lint, format, types, chapters up to date: under a minute
 test: browser check  ## check, unit tests, site built and opened in a browser, chapters re-executed and compared
 	@mkdir -p $(LOG) && rm -f $(LOG)/*.txt
 	@$(call say,Unit tests)
-	@set -o pipefail; $(PY) -m pytest tests --ignore=tests/test_site.py \
-	  --numprocesses=logical --maxprocesses=4 --dist=loadfile $(COLOR) | tee $(LOG)/1-unit-tests.txt
+	@set -o pipefail; $(PY) -m pytest tests --ignore=tests/test_site.py -p no:nbval \
+	  --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(COLOR) | tee $(LOG)/1-unit-tests.txt
 	@rm -rf _build/html _build/.doctrees
 	@$(MAKE) site
 	@$(call say,Site in a browser with the network blocked)

@@ -72,8 +72,8 @@ def drawing() -> str:
             f'marker-end="url(#tip)"><title>{room} imports {other}</title></path>'
         )
     for room, (x, y, w) in places.items():
-        names = [path.stem for path in files(room) if not path.stem.startswith("__")]
-        inside = "" if names == [room] else " ".join(names)
+        paths = [path.relative_to(PACKAGE).with_suffix("").parts for path in files(room)]
+        inside = " ".join(dict.fromkeys(p[1] for p in paths if len(p) > 1 and not p[1].startswith("__")))
         parts.append(
             f'<rect x="{x:.0f}" y="{y}" width="{w:.0f}" height="{HEIGHT}" rx="6" stroke="currentColor" '
             'style="fill:var(--pst-color-background,#fff)"/>'

@@ -28,8 +28,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from toylib.evidence import records
-from toylib.page.records import FRONT_PAGE, chapters
+from toylib.page.records import FRONT_PAGE, chapters, of_notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "_build" / "again"
@@ -256,7 +255,7 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
         "seconds": time.perf_counter() - started,
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "errors": errors,
-        "claims": [{name: claim[name] for name in wanted} for claim in records([path])],
+        "claims": [{name: claim[name] for name in wanted} for claim in of_notebooks([path])],
     }
 
 
@@ -296,7 +295,7 @@ def execute(options: argparse.Namespace) -> None:
         raise SystemExit(f"{stored} was run with {result['conditions']}; choose another name")
     result |= {"conditions": conditions, "versions": versions(options.python)}
     paths = chapters(clone / "book")
-    committed = {claim["id"]: claim for claim in records(paths[:-1])}
+    committed = {claim["id"]: claim for claim in of_notebooks(paths[:-1])}
     names = options.chapters or [path.stem for path in paths if options.colab or path.stem != FRONT_PAGE]
     for name in names:
         if name not in result["chapters"]:
@@ -313,7 +312,7 @@ def execute(options: argparse.Namespace) -> None:
 
 def page(path: Path) -> None:
     """Write what all runs found: conditions, versions, and every claim beside the committed record."""
-    committed = records(chapters(ROOT / "book")[:-1])
+    committed = of_notebooks(chapters(ROOT / "book")[:-1])
     wanted = ("id", "chapter", "verdict", "estimate", "low", "high", "tests")
     runs = json.loads(path.read_text())["runs"] if path.is_file() else {}
     for file in sorted(RUNS.glob("*/result.json")):

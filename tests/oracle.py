@@ -1,15 +1,29 @@
 """What every engine is held against: autograd in double precision, a model at a time, on the same inputs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jaxtyping
 import numpy as np
 import torch
 
 from toylib.draws import HELD_OUT, NOISE, TRAINING, draw_dense, draw_normal, new_stream
 
 
-def inputs(features, row, state, n, skip_empty):
-    """The stream's next n inputs (1, n, n_features)."""
+@contextmanager
+def shape_checks_stand_aside() -> Iterator[None]:
+    """The engines' own calls are checked; here the checks would take longer than the sums."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
+def inputs(features, row, state, n, cdf):
+    """The stream's next n inputs (1, n, n_features); with a cdf, none of them empty."""
     x = np.empty((n, features.n_features), np.float32)
-    cdf = features.first_active_cdf(row) if skip_empty else np.empty(0)
     draw_dense(state, features.unit_probability[row], cdf, *features.units, features.signed, x)
     return torch.from_numpy(x).double()[None]
 
@@ -34,6 +48,7 @@ def hidden(model, x, noise):
     return torch.relu(h) if model.hidden_relu else h
 
 
+@shape_checks_stand_aside()
 def trained(model, features, settings):
     """Every instance by itself: its parameters, its mean loss, and which entries are beyond rounding."""
     rows = np.broadcast_to(features.equal_rows, model.n_instances)
@@ -44,12 +59,13 @@ def trained(model, features, settings):
         stream = int(model.seeds[k]) // settings.models_per_stream
         state, noise_state = (new_stream(stream, use + settings.data_seed) for use in (TRAINING, NOISE))
         active = float(features.active_probability[row]) if settings.skip_empty else 1.0
+        cdf = features.first_active_cdf(row) if settings.skip_empty else np.empty(0)
         learned = {name: p for name, p in one.named_parameters() if p.requires_grad}
         optimiser = torch.optim.Adam(learned.values(), lr=0.0, betas=settings.betas, eps=settings.eps)
         steps = np.arange(settings.n_steps)
         total, sure = 0.0, {name: torch.ones_like(p, dtype=torch.bool) for name, p in one.named_parameters()}
         for rate, slope in zip(settings.rates(steps), settings.slopes(steps), strict=True):
-            x = inputs(features, row, state, settings.batch_size, settings.skip_empty)
+            x = inputs(features, row, state, settings.batch_size, cdf)
             noise = 0.0
             if settings.hidden_noise:
                 drawn = np.empty((settings.batch_size, model.n_hidden), np.float32)
@@ -75,6 +91,7 @@ def trained(model, features, settings):
     return results
 
 
+@shape_checks_stand_aside()
 def evaluated(model, features, n_samples, q=2.0):
     """Held-out loss (n_instances,), inputs without an active feature counted exactly."""
     rows = np.broadcast_to(features.equal_rows, model.n_instances)
@@ -82,7 +99,7 @@ def evaluated(model, features, n_samples, q=2.0):
     losses = []
     for k in range(model.n_instances):
         one, row = model.select([k]).double(), int(rows[k])
-        x = inputs(features, row, new_stream(0, HELD_OUT), n_samples, True)
+        x = inputs(features, row, new_stream(0, HELD_OUT), n_samples, features.first_active_cdf(row))
         active = features.active_probability[row]
         some = (error(one, x, q=q) * importances[k]).sum(2).mean()
         none = (error(one, torch.zeros_like(x[:, :1]), q=q) * importances[k]).sum()

@@ -11,7 +11,6 @@ import chapter
 import pytest
 import yaml
 
-from toylib import evidence
 from toylib.page import commands, records, stamps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +50,7 @@ def test_the_template_executes_as_it_is_records_its_claim_and_builds(tree, monke
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a chapter draws inline
     path = chapter.create("rare-birds", tree)
     commands.execute(path)
-    (claim,) = evidence.records([path])
+    (claim,) = records.of_notebooks([path])
     assert claim["id"] == "rare-birds"
     assert claim["verdict"] == "supported"
     assert stamps.stale(path) == []

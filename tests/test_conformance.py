@@ -4,6 +4,8 @@ To add an option to training, add a row here; to add an engine, a column. What t
 compared in test_lab.py.
 """
 
+import functools
+
 import numpy as np
 import oracle
 import pytest
@@ -23,14 +25,16 @@ class UntiedLinearModel(LinearModel):
 
 ENGINES = ["torch", "kernel", "single"]
 MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel, UntiedLinearModel]
+IMPORTANCE = 0.7 ** np.arange(6)
 FEATURES = {
-    "sparse": dict(feature_probability=0.15),
-    "dense": dict(feature_probability=1.0),
-    "signed": dict(feature_probability=0.3, signed=True),
-    "sets": dict(feature_probability=0.2, correlated_sets=[[4, 1]], anticorrelated_sets=[[0, 5, 2]]),
-    "unequal": dict(feature_probability=np.array([[0.5, 0.3, 0.1, 0.1, 0.02, 0.9]])),
-    "each its own": dict(feature_probability=np.linspace(0.05, 0.6, 5)),
+    "sparse": SparseFeatures(6, 0.15, IMPORTANCE),
+    "dense": SparseFeatures(6, 1.0, IMPORTANCE),
+    "signed": SparseFeatures(6, 0.3, IMPORTANCE, signed=True),
+    "sets": SparseFeatures(6, 0.2, IMPORTANCE, correlated_sets=[[4, 1]], anticorrelated_sets=[[0, 5, 2]]),
+    "unequal": SparseFeatures(6, np.array([[0.5, 0.3, 0.1, 0.1, 0.02, 0.9]]), IMPORTANCE),
+    "each its own": SparseFeatures(6, np.linspace(0.05, 0.6, 5), IMPORTANCE),
 }
+SIGNED_AND_A_SET = SparseFeatures(6, 0.3, IMPORTANCE, signed=True, anticorrelated_sets=[[0, 5]])
 OPTIONS = {
     "nothing": dict(),
     "as drawn": dict(skip_empty=False),
@@ -55,7 +59,7 @@ OPTIONS = {
         hidden_noise=0.1, skip_empty=False,
     ),
 }  # fmt: skip
-SIZES = [(1, 1), (3, 2), (4, 4), (9, 7), (6, 5)]
+SIZES = {size: SparseFeatures(size[0], 0.4, signed=True) for size in [(1, 1), (3, 2), (4, 4), (9, 7), (6, 5)]}
 SEEDS = [0, 3, 63, 64, 200]  # of three streams
 
 
@@ -69,10 +73,21 @@ def started(model_class, n_features=6, n_hidden=3):
     return model
 
 
-def compare(model, features, engine, **options):
+# of a case, once for all engines: the same object is the same features
+trained = functools.cache(
+    lambda model_class, size, features, settings: oracle.trained(
+        started(model_class, *size), features, Settings(**dict(settings))
+    )
+)
+evaluated = functools.cache(
+    lambda model_class, features, q: oracle.evaluated(started(model_class), features, 700, q)
+)
+
+
+def compare(model_class, features, engine, size=(6, 3), **options):
     settings = {"n_steps": 6, "batch_size": 32, "lr": 0.02, "n_records": 1, "n_evaluation": 64} | options
-    expected = oracle.trained(model, features, Settings(**settings))
-    run = train(model, features, engine=engine, progress=False, **settings)
+    expected = trained(model_class, size, features, tuple(settings.items()))
+    run = train(started(model_class, *size), features, engine=engine, progress=False, **settings)
     assert run.engine == engine
     oracle.assert_same(run, expected)
 
@@ -81,16 +96,14 @@ def compare(model, features, engine, **options):
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("model_class", MODELS)
 def test_every_option_is_that_of_autograd_in_double_precision(model_class, option, engine):
-    features = SparseFeatures(6, 0.3, 0.7 ** np.arange(6), signed=True, anticorrelated_sets=[[0, 5]])
-    compare(started(model_class), features, engine, **OPTIONS[option])
+    compare(model_class, SIGNED_AND_A_SET, engine, **OPTIONS[option])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("setting", FEATURES)
 @pytest.mark.parametrize("model_class", MODELS)
 def test_every_kind_of_features_is(model_class, setting, engine):
-    features = SparseFeatures(6, importance=0.7 ** np.arange(6), **FEATURES[setting])
-    compare(started(model_class), features, engine)
+    compare(model_class, FEATURES[setting], engine)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -98,21 +111,19 @@ def test_every_kind_of_features_is(model_class, setting, engine):
 @pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
 def test_every_size_is(model_class, size, engine):
     """Sizes that fill fours and lanes, and that do not."""
-    features = SparseFeatures(size[0], 0.4, signed=True)
-    compare(started(model_class, *size), features, engine, batch_size=33, loss_exponent=3)
-    compare(started(model_class, *size), features, engine, batch_size=33)
+    compare(model_class, SIZES[size], engine, size, batch_size=33, loss_exponent=3)
+    compare(model_class, SIZES[size], engine, size, batch_size=33)
 
 
 @pytest.mark.parametrize("copies", [1, 40])  # for one torch is faster, for many the compiled loops
 @pytest.mark.parametrize(("setting", "q"), [*((s, 2) for s in FEATURES), ("signed", 1), ("signed", 3.5)])
 @pytest.mark.parametrize("model_class", MODELS)
 def test_every_held_out_loss_is(model_class, setting, q, copies):
-    features = SparseFeatures(6, importance=0.7 ** np.arange(6), **FEATURES[setting])
-    model, rows = started(model_class), np.tile(np.arange(len(SEEDS)), copies)
-    expected = oracle.evaluated(model, features, 700, q)
+    features, model = FEATURES[setting], started(model_class)
+    rows = np.tile(np.arange(len(SEEDS)), copies)
     every = features if features.n_instances == 1 else features.select(rows)
     loss = evaluate(model.select(rows), every, n_samples=700, loss_exponent=q)
-    np.testing.assert_allclose(loss, expected[rows], rtol=1e-4)
+    np.testing.assert_allclose(loss, evaluated(model_class, features, q)[rows], rtol=1e-4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

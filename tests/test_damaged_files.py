@@ -1,8 +1,10 @@
 """Stored files, damaged at random: each loader gives what was stored, or one error that names the file."""
 
 import copy
+import functools
 import json
 import warnings
+from importlib.metadata import version
 
 import nbformat
 import numpy as np
@@ -14,7 +16,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from toylib import evidence
 from toylib.models import ReLUOutputModel
 from toylib.page import commands, notebook, records, stamps
-from toylib.runs.sweep import Block, _load, _save
+from toylib.runs import store
+from toylib.runs.blocks import Block
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -22,6 +25,12 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 OFTEN = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def versions_of_packages_are_looked_up_once(monkeypatch):
+    """Each look-up reads a file of the package's; thousands of chapters are judged here."""
+    monkeypatch.setattr(stamps, "version", functools.cache(version))
 
 
 def places(value, path=()):
@@ -82,17 +91,17 @@ CHAPTER = a_chapter()
 def test_the_chapter_that_is_damaged_below_is_whole(tmp_path):
     path = tmp_path / "chapter.ipynb"
     path.write_text(json.dumps(CHAPTER))
-    (record,) = evidence.records([path])
+    (record,) = records.of_notebooks([path])
     assert (record["id"], record["estimate"], record["verdict"]) == ("claim-9", 0.5, "supported")
 
 
 READERS = {
-    "records": lambda file: evidence.records([file]),
+    "records": lambda file: records.of_notebooks([file]),
     "stale": stamps.stale,
     "exercises": lambda file: records.exercises(file.parent),
     "figure": lambda file: records.figure(file, "fig-a"),
     "scoreboard": lambda file: notebook.scoreboard(file.parent)._repr_mimebundle_(),
-    "shown": lambda file: [records.shown_estimate(claim) for claim in evidence.records([file])],
+    "shown": lambda file: [records.shown_estimate(claim) for claim in records.of_notebooks([file])],
 }
 
 
@@ -164,7 +173,7 @@ def block():
 @OFTEN
 @given(data=st.data())
 def test_a_stored_block_that_is_damaged_is_never_believed(tmp_path, block, data):
-    _save(tmp_path, block, RESULT)
+    store.save(tmp_path, block, RESULT)
     path = data.draw(st.sampled_from(sorted(tmp_path.iterdir())))
     content = bytearray(path.read_bytes())
     how = data.draw(st.sampled_from(["flip", "cut", "insert", "replace"]))
@@ -180,7 +189,7 @@ def test_a_stored_block_that_is_damaged_is_never_believed(tmp_path, block, data)
     path.write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        loaded = _load(tmp_path, block)
+        loaded = store.load(tmp_path, block)
     if loaded is not None:  # the note may be changed where nothing depends on it
         assert loaded.keys() == RESULT.keys()
         for name, value in RESULT.items():

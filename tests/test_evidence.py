@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toylib import evidence
-from toylib.evidence import Claim, bootstrap, records, rising_trend, share, spearman, verdict_of
+from toylib.evidence import Claim, bootstrap, rising_trend, share, spearman, verdict_of
+from toylib.page.records import of_notebooks
 
 # --- intervals -------------------------------------------------------------------------------------------
 
@@ -102,6 +103,37 @@ def test_a_share_of_none_or_all_still_has_an_interval():
     assert share(0, 10).low == pytest.approx(0, abs=1e-12)
     assert share(0, 10).high > 0.2
     assert share(10, 10).low < 0.8
+
+
+def test_a_difference_of_means_is_paired_unless_told_otherwise():
+    a, b = np.random.default_rng(0).normal(size=(2, 30))
+    found = evidence.difference(a, b, seed=3)
+    assert found == bootstrap(a, b, statistic=lambda x, y: x.mean() - y.mean(), seed=3)
+    assert found.estimate == pytest.approx(a.mean() - b.mean())
+    together, apart = (evidence.difference(a, a + 1, paired=paired) for paired in (True, False))
+    assert together == pytest.approx((-1, -1, -1))
+    assert apart.low < -1 < apart.high
+
+
+def test_a_band_has_the_interval_of_every_row_in_its_columns():
+    rows = np.random.default_rng(0).normal(size=(3, 20))
+    found = evidence.band(rows, n_resamples=200)
+    assert found.shape == (3, 3)
+    for column, row in zip(found.T, rows, strict=True):
+        assert tuple(column) == bootstrap(row, n_resamples=200)
+    assert evidence.band([[0, 1], [1, 1, 1]]).shape == (3, 2)
+
+
+def test_a_share_of_values_is_counted_whatever_their_shape():
+    assert evidence.share_of([True, False, True]) == share(2, 3)
+    assert evidence.share_of(np.eye(4)) == share(4, 16)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "side"), [(0.1, 2, 1), (-2, -0.1, -1), (-1, 1, 0), (0, 1, 0), (-1, 0, 0)]
+)
+def test_an_interval_that_reaches_0_has_no_side(low, high, side):
+    assert evidence.Interval((low + high) / 2, low, high).side == side
 
 
 def test_an_interval_prints_itself():
@@ -272,7 +304,7 @@ def notebook_with(path, *claims):
 def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
     a = notebook_with(tmp_path / "one.ipynb", CLAIM, judged())
     b = notebook_with(tmp_path / "two.ipynb", Claim("claim-2", "S", "P"))
-    found = records([a, b])
+    found = of_notebooks([a, b])
     assert [(r["id"], r["chapter"], r["verdict"]) for r in found] == [
         ("claim-1", "one", "supported"),
         ("claim-2", "two", "not tested"),
@@ -281,7 +313,7 @@ def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
 
 def test_a_chapter_that_ends_untested_is_so_even_if_it_was_judged_before(tmp_path):
     untested = CLAIM.not_tested("weights are gone")
-    (found,) = records([notebook_with(tmp_path / "one.ipynb", judged(), untested)])
+    (found,) = of_notebooks([notebook_with(tmp_path / "one.ipynb", judged(), untested)])
     assert found["verdict"] == "not tested"
 
 
@@ -289,7 +321,7 @@ def test_a_claim_cannot_take_the_place_of_another_chapters(tmp_path):
     old = notebook_with(tmp_path / "old.ipynb", CLAIM, judged())
     new = notebook_with(tmp_path / "new.ipynb", CLAIM)
     with pytest.raises(ValueError, match=r"new\.ipynb must .* an unused.*'claim-1', which old has"):
-        records([old, new])
+        of_notebooks([old, new])
 
 
 @pytest.mark.parametrize(
@@ -307,7 +339,7 @@ def test_a_damaged_notebook_is_named(tmp_path, text):
     path = tmp_path / "damaged.ipynb"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"damaged\.ipynb"):
-        records([path])
+        of_notebooks([path])
 
 
 @pytest.mark.parametrize(
@@ -331,17 +363,17 @@ def test_a_damaged_notebook_is_named(tmp_path, text):
 )
 def test_a_record_with_one_field_of_another_kind_is_damaged(tmp_path, field, value):
     path = notebook_with(tmp_path / "one.ipynb", judged())
-    assert len(records([path])) == 1
+    assert len(of_notebooks([path])) == 1
     content = json.loads(path.read_text())
     content["cells"][1]["outputs"][0]["data"][evidence.MIME][field] = value
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"one\.ipynb holds a damaged record"):
-        records([path])
+        of_notebooks([path])
 
 
 def test_a_missing_notebook_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"missing\.ipynb must be a notebook; FileNotFoundError"):
-        records([tmp_path / "missing.ipynb"])
+        of_notebooks([tmp_path / "missing.ipynb"])
 
 
 NAN = float("nan")
@@ -366,6 +398,10 @@ BAD = [
     (lambda: share(3, 2), "successes must be a whole number, 0 or more and 2 or less; got 3"),
     (lambda: share(0, 0), "n must be a whole number, 1 or more; got 0"),
     (lambda: share(1.5, 3), "successes must be a whole number"),
+    (lambda: evidence.share_of([0.5, 1]), "held must hold True and False alone; got "),
+    (lambda: evidence.share_of([]), "held must not be empty; got shape (0,)"),
+    (lambda: evidence.band([]), "rows must be one or more; got 0"),
+    (lambda: evidence.difference([], [1.0, 2.0]), "samples must not be empty"),
     (lambda: spearman([1, 2, 3], [1, 2, 3]), "4 points or more; got 3 and 3"),
     (lambda: spearman([1, 2, 3, 4], [1, 2, 3, 4, 5]), "equally long, 4 points or more; got 4 and 5"),
     (lambda: spearman([1, 2, 3, 4], [1, 1, 1, 1]), "x and y must vary; got a constant"),
@@ -384,7 +420,7 @@ BAD = [
         "statistic must give a number; got an array of shape (2,)",
     ),
     (lambda: bootstrap([1, 2], clusters=5), "clusters must be a list of arrays of labels; got int"),
-    (lambda: records("one.ipynb"), "paths must be a list of notebooks; got 'one.ipynb'"),
+    (lambda: of_notebooks("one.ipynb"), "paths must be a list of notebooks; got 'one.ipynb'"),
     (lambda: verdict_of({}), "tests must name at least one test, as {name: bool}; got {}"),
     (lambda: verdict_of([True]), "tests must name at least one test, as {name: bool}; got [True]"),
     (lambda: judged(measure=5), "measure must be a text that is not empty; got 5"),

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from toylib import models
 from toylib.models import ReLUHiddenModel
-from toylib.runs import identity
+from toylib.runs import installed
 from toylib.runs.identity import class_identity
 
 BEGIN = """
@@ -264,8 +264,8 @@ def replaced_function_of_a_library(patch):
 
 
 def another_version_of_a_library(patch):
-    found = identity._version
-    patch.setattr(identity, "_version", lambda package: (v := found(package)) and v + ".1")
+    found = installed.version
+    patch.setattr(installed, "version", lambda package: (v := found(package)) and v + ".1")
 
 
 CHANGES = [replaced_forward, replaced_flag, replaced_global, replaced_module_attribute,

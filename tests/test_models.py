@@ -1,5 +1,6 @@
 """The models: forward by hand, initialisation as if alone, and named errors."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,11 @@ def with_weights(model_class, W, b):
 
 W = [[1.0, -1.0]]  # one hidden unit, two features in an antipodal pair
 X = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]])
+
+
+def test_array_shapes_are_checked_while_the_tests_run():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        ReLUOutputModel(3, 2)(torch.ones(3))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from bad_input import refused, table
 from torch import nn
 
-from toylib.networks import images, vision
+from toylib.networks import images, loading, vision
 
 
 class SmallInception(nn.Module):
@@ -109,7 +109,7 @@ def test_calibration_gives_batch_normalisation_unit_outputs():
 
 
 def test_missing_packages_are_named_with_one_command(monkeypatch):
-    monkeypatch.setattr(vision, "find_spec", lambda name: None)
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
     with pytest.raises(vision.NotInstalled) as raised:
         vision.load_vision()
     assert str(raised.value).endswith(

@@ -71,17 +71,18 @@ def test_claims_are_printed_and_written(book, tmp_path, capsys):
 
 def test_a_changed_line_of_toylib_makes_the_chapter_stale_and_is_named(book, tmp_path, monkeypatch, capsys):
     changed = shutil.copytree(stamps.PACKAGE_FOLDER, tmp_path / "toylib")
-    (changed / "evidence.py").write_text((changed / "evidence.py").read_text() + "\n# another line\n")
+    module = changed / "evidence" / "claims.py"
+    module.write_text(module.read_text() + "\n# another line\n")
     monkeypatch.setattr(stamps, "PACKAGE_FOLDER", changed)
     assert commands.main(["check", "--book", str(book)]) == 1
     error = capsys.readouterr().err
-    assert "chapter.ipynb is stale: toylib.evidence has changed" in error
+    assert "chapter.ipynb is stale: toylib.evidence.claims has changed" in error
     assert "2 of 2 chapters are stale" in error
 
 
 def test_a_module_the_chapter_does_not_use_leaves_it_up_to_date(book, tmp_path, monkeypatch):
     changed = shutil.copytree(stamps.PACKAGE_FOLDER, tmp_path / "toylib")
-    (changed / "page" / "figures.py").write_text("# quite another\n")
+    (changed / "page" / "figures" / "canvas.py").write_text("# quite another\n")
     monkeypatch.setattr(stamps, "PACKAGE_FOLDER", changed)
     assert stamps.stale(book / "chapter.ipynb") == []
 

@@ -4,6 +4,7 @@ import enum
 import errno
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from bad_input import refused
 
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.runs import sweep as sweep_module
+from toylib.runs import blocks, store
 from toylib.runs.sweep import sweep
 from toylib.training import train
 
@@ -64,8 +65,8 @@ def script(folder, body):
 
         def wait_after(n):  # so that who stops this program then meets it at work
             import time
-            from toylib.runs import sweep as module
-            save, stored = module._save, []
+            from toylib.runs import store
+            save, stored = store.save, []
 
             def slow(*arguments):
                 save(*arguments)
@@ -73,12 +74,12 @@ def script(folder, body):
                 if len(stored) >= n:
                     time.sleep(60)
 
-            module._save = slow
+            store.save = slow
 
         def longer():
             settings = [{{"feature_probability": p}} for p in (0.5, 0.3, 0.1)]
             return sweep(ReLUHiddenModel, dict(n_features=10, n_hidden=5), settings, range(4),
-                         folder={str(folder)!r}, block_size=1, n_steps=400, batch_size=32,
+                         folder={str(folder)!r}, block_size=1, n_steps=200, batch_size=32,
                          n_evaluation=256, engine="torch")
     """
     return textwrap.dedent(code) + textwrap.dedent(body)
@@ -86,6 +87,13 @@ def script(folder, body):
 
 def start(folder, body):
     return subprocess.Popen([sys.executable, "-c", script(folder, body)], stderr=subprocess.PIPE, text=True)
+
+
+def assert_warned_at_the_call(program, error, message):
+    """A warning names the line of the program that called `sweep`, and not one of toylib's."""
+    found = re.search(rf"<string>:(\d+): RuntimeWarning: .*{message}", error)
+    assert found, error
+    assert "sweep(" in program.splitlines()[int(found[1]) - 1], error
 
 
 def wait_for_blocks(folder, n, process, seconds=120):
@@ -105,7 +113,7 @@ def longer_result(folder):
         range(4),
         folder=folder,
         block_size=1,
-        n_steps=400,
+        n_steps=200,
         batch_size=32,
         n_evaluation=256,
         engine="torch",
@@ -151,11 +159,11 @@ def test_a_dask_cluster_gives_the_same_bits_even_when_a_worker_is_killed(tmp_pat
                 killed.append(next(iter(pids.values())))
                 os.kill(killed[0], signal.SIGKILL)
 
-        save, sweep_module._save = sweep_module._save, kill_one_after_the_first_block
+        save, store.save = store.save, kill_one_after_the_first_block
         try:
             result = longer_result(tmp_path)
         finally:
-            sweep_module._save = save
+            store.save = save
         assert killed
         assert_same(result, longer_expected)
 
@@ -171,15 +179,15 @@ def test_blocks_of_another_size_change_no_seed_count():
 def test_a_second_call_reads_everything_and_trains_nothing(tmp_path, expected, monkeypatch):
     assert_same(run(tmp_path), expected)
     assert len(list(tmp_path.glob("*.safetensors"))) == 9
-    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr(blocks.Block, "run", lambda self: pytest.fail("trained again"))
     assert_same(run(tmp_path), expected)
 
 
 def test_more_seeds_train_only_the_new_blocks(tmp_path, monkeypatch):
     run(tmp_path, seeds=range(4))
     trained = []
-    original = sweep_module.Block.run
-    monkeypatch.setattr(sweep_module.Block, "run", lambda self: trained.append(self.seeds) or original(self))
+    original = blocks.Block.run
+    monkeypatch.setattr(blocks.Block, "run", lambda self: trained.append(self.seeds) or original(self))
     run(tmp_path, seeds=range(6))
     assert trained == [(4, 5)] * 3
 
@@ -188,7 +196,7 @@ def test_other_training_or_other_code_shares_no_block(tmp_path, monkeypatch):
     run(tmp_path)
     run(tmp_path, lr=0.02)
     assert len(list(tmp_path.glob("*.json"))) == 18
-    monkeypatch.setattr(sweep_module, "_DIGEST", "other code")
+    monkeypatch.setattr(blocks, "_DIGEST", "other code")
     run(tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == 27
 
@@ -226,7 +234,7 @@ def test_a_global_that_the_class_reads_is_part_of_what_is_stored(tmp_path, monke
     np.testing.assert_array_equal(three.loss, swept(Scaled).loss)
     assert (three.loss > 2 * one.loss).all()
     monkeypatch.setitem(globals(), "GAIN", 1.0)
-    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr(blocks.Block, "run", lambda self: pytest.fail("trained again"))
     np.testing.assert_array_equal(swept(Scaled, tmp_path).loss, one.loss)
 
 
@@ -260,7 +268,8 @@ def test_a_method_of_toylib_that_is_replaced_is_part_of_what_is_stored(tmp_path,
 def test_another_process_finds_what_is_stored_however_the_class_was_made(tmp_path):
     program = f"""
         import functools, sys
-        from toylib.runs import sweep as module
+        from toylib.runs.blocks import Block
+        from toylib.runs.sweep import sweep
         from toylib.models import ReLUHiddenModel
 
         NAMES, OPTION = {{"twice", "half", "same", "none"}}, object()
@@ -272,9 +281,9 @@ def test_another_process_finds_what_is_stored_however_the_class_was_made(tmp_pat
             def target(self, x, option=OPTION, key=lambda name: name):
                 return x * self.weight(1.0) if key("twice") in {{"twice", "half"}} & NAMES else x
 
-        run, trained = module.Block.run, []
-        module.Block.run = lambda self: trained.append(1) or run(self)
-        module.sweep(Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder={str(tmp_path)!r}, block_size=1, **{TRAIN})
+        run, trained = Block.run, []
+        Block.run = lambda self: trained.append(1) or run(self)
+        sweep(Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder={str(tmp_path)!r}, block_size=1, **{TRAIN})
         print(len(trained))
     """
     found = [
@@ -291,14 +300,14 @@ def test_another_process_finds_what_is_stored_however_the_class_was_made(tmp_pat
 
 
 def test_a_class_that_is_edited_during_a_sweep_is_noticed_and_nothing_is_lost(tmp_path, monkeypatch):
-    save = sweep_module._save
+    save = store.save
 
     def edited_after_the_first_block(*arguments):
         save(*arguments)
         monkeypatch.setitem(globals(), "GAIN", 3.0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "_save", edited_after_the_first_block)
+        patch.setattr(store, "save", edited_after_the_first_block)
         with pytest.raises(ValueError, match="model_class must be what it was when the sweep began"):
             swept(Scaled, tmp_path)
     assert stored(tmp_path) == 1
@@ -307,8 +316,7 @@ def test_a_class_that_is_edited_during_a_sweep_is_noticed_and_nothing_is_lost(tm
     assert stored(tmp_path) == 2
 
 
-@pytest.mark.parametrize("folder", [None, "store"])
-def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path, folder):
+def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path):
     (tmp_path / "own_target.py").write_text(
         "from toylib.models import ReLUHiddenModel\nGAIN = 1.0\n"
         "class Own(ReLUHiddenModel):\n    def target(self, x): return GAIN * x\n"
@@ -318,18 +326,20 @@ def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path, f
         from toylib.runs.sweep import sweep
 
         def swept(n_jobs=2):
-            return sweep(own_target.Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder={folder!r}, block_size=1,
+            return sweep(own_target.Own, {MODEL}, {SETTINGS[:1]}, [0, 1], folder=folder, block_size=1,
                          n_jobs=n_jobs, **{TRAIN}).loss
 
-        one = swept()
-        own_target.GAIN = 3.0
-        try:
-            swept()
-        except ValueError as error:
-            assert "must be what it was when the sweep began" in str(error), error
-        else:
-            raise AssertionError("believed")
-        assert (swept(n_jobs=1) > 2 * one).all()
+        for folder in (None, "store"):
+            own_target.GAIN = 1.0
+            one = swept()
+            own_target.GAIN = 3.0
+            try:
+                swept()
+            except ValueError as error:
+                assert "must be what it was when the sweep began" in str(error), error
+            else:
+                raise AssertionError(f"believed, folder {{folder}}")
+            assert (swept(n_jobs=1) > 2 * one).all()
     """
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
@@ -385,7 +395,7 @@ def test_a_setting_that_is_not_a_number_is_found_again(tmp_path, monkeypatch):
         return sweep(Own, model, SETTINGS[:1], [0], folder=tmp_path, **TRAIN)
 
     once()
-    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr(blocks.Block, "run", lambda self: pytest.fail("trained again"))
     once()
 
 
@@ -393,9 +403,9 @@ def test_all_modules_that_train_count_in_what_is_stored():
     program = "import sys, toylib.training; print(*(n for n in sys.modules if n.startswith('toylib.')))"
     found = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
     names = [name.removeprefix("toylib.").replace(".", "/") for name in found.stdout.split()]
-    folder = Path(sweep_module.__file__).parents[1]
+    folder = Path(blocks.__file__).parents[1]
     modules = {f"{name}/__init__.py" if (folder / name).is_dir() else f"{name}.py" for name in names}
-    assert modules - {"checks.py", "values.py", "progress.py"} == set(sweep_module._SOURCES)
+    assert modules - {"checks.py", "values.py", "progress.py"} == set(blocks._SOURCES)
 
 
 @pytest.mark.parametrize(
@@ -417,6 +427,21 @@ def test_a_damaged_block_is_named_and_computed_again(tmp_path, expected, damage)
     with pytest.warns(RuntimeWarning, match=rf"{path.name} is damaged .* computed again"):
         assert_same(run(tmp_path), expected)
     assert_same(run(tmp_path), expected)
+
+
+def test_a_damaged_block_is_warned_of_at_the_line_that_called(tmp_path):
+    run(tmp_path)
+    sorted(tmp_path.glob("*.safetensors"))[4].write_bytes(b"")
+    body = f"""
+        from toylib.models import ReLUOutputModel
+
+        sweep(ReLUOutputModel, {MODEL}, {SETTINGS}, range(6), folder={str(tmp_path)!r},
+              block_size=2, **{TRAIN})
+    """
+    process = start(tmp_path, body)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, error
+    assert_warned_at_the_call(script(tmp_path, body), error, "is damaged .* it is computed again")
 
 
 def test_what_lies_in_a_blocks_place_and_is_no_file_is_named(tmp_path, expected):
@@ -506,7 +531,7 @@ def test_ctrl_c_while_a_block_is_written_leaves_no_half_of_it(tmp_path, expected
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module.os, "fsync", interrupted)
+        patch.setattr(store.os, "fsync", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -516,8 +541,8 @@ def test_ctrl_c_while_a_block_is_written_leaves_no_half_of_it(tmp_path, expected
 def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected):
     body = """
         import os, signal, warnings
-        from toylib.runs import sweep as module
-        save, killed = module._save, []
+        from toylib.runs import store
+        save, killed = store.save, []
 
         def kill_a_worker(store, block, result):
             save(store, block, result)
@@ -528,7 +553,7 @@ def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected)
                         killed.append(child)
                 os.kill(int(killed[-1]), signal.SIGKILL)
 
-        module._save = kill_a_worker
+        store.save = kill_a_worker
         with joblib.parallel_config("loky", n_jobs=2):
             longer()
         assert killed
@@ -536,7 +561,7 @@ def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected)
     process = start(tmp_path, body)
     error = process.communicate(timeout=300)[1]
     assert process.returncode == 0, error
-    assert "a worker was killed; its blocks are run again" in error
+    assert_warned_at_the_call(script(tmp_path, body), error, "a worker was killed; its blocks are run again")
     assert_same(longer_result(tmp_path), longer_expected)
 
 
@@ -621,7 +646,7 @@ def no_folder(tmp_path):
 
 @pytest.mark.bad_input
 def test_a_folder_that_cannot_be_written_is_named_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained"))
+    monkeypatch.setattr(blocks.Block, "run", lambda self: pytest.fail("trained"))
     for folder, why in no_folder(tmp_path):
         refused(lambda folder=folder: run(folder), "folder must be a folder that can be written; got ")
         with pytest.raises(ValueError, match=why):
@@ -636,8 +661,8 @@ def test_a_folder_where_no_file_can_be_made_is_named_before_anything_is_trained(
     def refuse(*arguments, **options):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(sweep_module.Block, "run", lambda self: pytest.fail("trained"))
-    monkeypatch.setattr(sweep_module, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(blocks.Block, "run", lambda self: pytest.fail("trained"))
+    monkeypatch.setattr(store, "NamedTemporaryFile", refuse)
     refused(lambda: run(tmp_path), f"folder must be a folder that can be written; got {tmp_path!r} (")
 
 

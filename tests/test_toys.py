@@ -4,7 +4,13 @@ import numpy as np
 import torch
 from bad_input import table
 
-from toylib.studies.levelled import LevelledModel, Streams, relative_loss, train_levels
+from toylib.studies.levelled import (
+    LevelledModel,
+    Streams,
+    features_per_neuron,
+    relative_loss,
+    train_levels,
+)
 
 
 def draw_copies(batch_size, streams):
@@ -48,6 +54,12 @@ def test_an_instance_trains_the_same_alone_and_in_a_batch():
     train_levels(batch, draw_copies, n_steps=30, batch_size=16)
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(value[0], batch.state_dict()[name][7], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_features_per_neuron_leave_out_neurons_that_hold_nothing():
+    C = torch.zeros(2, 3, 4)
+    C[0, 0, :2] = C[0, 1] = 1  # one neuron of two features, one of four, one of none
+    assert features_per_neuron(C).tolist() == [3, 0]
 
 
 def test_a_stream_is_the_same_alone_and_beside_others_and_differs_from_them():

@@ -322,11 +322,11 @@ def test_memory_of_the_compiled_loops_is_bounded_whatever_the_number_of_steps_an
     rows = 20 * 8 + 20
     allowed = drawn_inputs.INPUT_BYTES * 1.1 + 64 * rows * 4 * 6 + 256 * 4 * (8 * 3 + 4 + 20) + 200_000
     assert drawn_inputs.INPUT_BYTES < peak(200, 64) < allowed
-    assert peak(2000, 256) < allowed
+    assert peak(400, 256) < allowed  # 25 steps are drawn at a time
 
 
-@pytest.mark.parametrize(("engine", "steps"), [("kernel", 1_000_000), ("single", 300_000)])
-def test_memory_does_not_grow_with_the_number_of_steps(engine, steps):
+@pytest.mark.parametrize("engine", ["kernel", "single"])
+def test_memory_does_not_grow_with_the_number_of_steps(engine):
     def peak(n_steps):
         tracemalloc.start()
         train(
@@ -338,8 +338,8 @@ def test_memory_does_not_grow_with_the_number_of_steps(engine, steps):
         return at_most
 
     peak(10)
-    few = peak(steps // 5)  # more than are drawn at a time
-    assert peak(steps) < few + 100_000  # two numbers of eight bytes for each step would be more
+    few = peak(40_000)  # more than are drawn at a time
+    assert peak(200_000) < few + 100_000  # two numbers of eight bytes for each step would be more
 
 
 def test_rates_of_some_steps_are_those_of_the_whole_schedule_bit_for_bit():

@@ -19,7 +19,9 @@ from toylib.studies.verdicts import (
     contrast,
     dealt,
     describe,
+    in_streams,
     polysemantic_neurons_form,
+    polysemantic_share,
     rate,
 )
 from toylib.training import train
@@ -192,6 +194,28 @@ def test_a_rate_is_as_uncertain_as_its_streams_are_few():
 
 def test_none_in_fifty_is_not_yet_never():
     assert 0 < rate(sample(np.zeros(50, bool))).high < 0.1
+
+
+def test_layers_are_in_the_streams_of_their_models():
+    every = in_streams([True, False, True, True], 2)
+    assert every.value.tolist() == [True, False, True, True]
+    assert every.stream.tolist() == [0, 0, 1, 1]
+    chosen = in_streams(np.array([0.5, 1.0, 0.0]), 32, [31, 32, 100])  # of more models, these three
+    assert chosen.stream.tolist() == [0, 1, 3]
+
+
+def test_the_polysemantic_share_is_of_live_neurons_and_0_where_none_lives():
+    C = torch.zeros(3, 4, 5)
+    C[0, 0, 0] = C[0, 1, 1] = C[0, 1, 2] = 1  # a clean neuron, a shared one, two dead
+    C[1, :, 0], C[1, :, 1] = 1, 0.2  # the second feature is a fifth of the first
+    np.testing.assert_array_equal(polysemantic_share(C), [0.5, 0, 0])
+    np.testing.assert_array_equal(polysemantic_share(C, theta=0.1), [0.5, 1, 0])
+
+
+@pytest.mark.bad_input
+def test_streams_that_do_not_fit_are_named():
+    refused(lambda: in_streams([1, 0], 0), "models_per_stream must be a whole number, 1 or more; got 0")
+    refused(lambda: in_streams([1, 0], 2, [1]), "numbers must be None, or one for each value; got [1]")
 
 
 def has_of(parts, n_hidden, n_features):

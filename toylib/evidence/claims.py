@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import html
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,51 +169,3 @@ class Claim:
     def not_tested(self, why: str) -> Verdict:
         """The verdict where something was missing, and what."""
         return Verdict(self.id, self.statement, self.prediction, NOT_TESTED, why=why)
-
-
-def _is_whole(claim: Any) -> bool:
-    """Whether a record has every field of a Verdict, each of its kind."""
-    if not isinstance(claim, dict) or set(Verdict.__dataclass_fields__) - set(claim):
-        return False
-    numbers = [claim[name] for name in ("estimate", "low", "high", "n_models")]
-    tests, controls = claim["tests"], claim["controls"]
-    return (
-        claim["verdict"] in (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED)
-        and all(isinstance(claim[name], str) for name in ("id", "statement", "prediction", "measure", "why"))
-        and (numbers == [None] * 4 or all(type(n) in (int, float) and math.isfinite(n) for n in numbers))
-        and isinstance(tests, dict)
-        and all(isinstance(held, bool) for held in tests.values())
-        and isinstance(controls, dict)
-        and all(isinstance(value, int | float | str) for value in controls.values())
-    )
-
-
-_notebooks = must(
-    lambda paths: not isinstance(paths, str | Path), "paths must be a list of notebooks; got '{paths!s:s}'"
-)
-
-
-@checked(_notebooks)
-def records(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """The claims in the stored outputs of these notebooks, each with its chapter, the last of an id winning.
-
-    Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record, and for a
-            claim whose id another notebook's claim has already.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for path in map(Path, paths):
-        try:
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-            outputs = [output for cell in cells for output in cell.get("outputs", [])]
-            claims = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
-        for claim in claims:
-            if not _is_whole(claim):
-                raise ValueError(f"{path} holds a damaged record of a claim; run the chapter again")
-            name = claim["id"]
-            owner = found.get(name, {"chapter": path.stem})["chapter"]
-            if owner != path.stem:
-                refuse(f"{path} must give its claim an unused id", f"{name!r}, which {owner} has")
-            found[name] = {"chapter": path.stem, **claim}
-    return list(found.values())

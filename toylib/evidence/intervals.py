@@ -32,6 +32,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def side(self) -> int:
+        """1 if all of the interval lies above 0, -1 if all of it lies below, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
     def __str__(self) -> str:
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
@@ -118,6 +123,24 @@ def _groups(labels: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
+def difference(a: Any, b: Any, **options: Any) -> Interval:
+    """Mean of a less mean of b, with the interval and the options of `bootstrap`.
+
+    Raises: ValueError as `bootstrap` does.
+    """
+    return bootstrap(a, b, statistic=lambda x, y: x.mean() - y.mean(), **options)
+
+
+@checked(must(lambda rows: len(rows) > 0, "rows must be one or more; got {rows:len}"))
+def band(rows: Any, **options: Any) -> Float[np.ndarray, "3 n_rows"]:
+    """Mean of every row, and the ends of its interval, as `figures.trend` draws them along a curve.
+
+    Shapes: rows, each (n_seeds, ...) -> means, lows, highs.
+    Raises: ValueError for no rows, and as `bootstrap` does.
+    """
+    return np.array([bootstrap(row, **options) for row in rows]).T
+
+
 @checked(n=a_whole_number(), successes=depending(lambda n: a_whole_number(at_least=0, at_most=n)))
 def share(successes: int, n: int) -> Interval:
     """A proportion with its 95% Wilson interval.
@@ -126,6 +149,18 @@ def share(successes: int, n: int) -> Interval:
     """
     interval = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return Interval(successes / n, float(interval.low), float(interval.high))
+
+
+_yes_or_no = must(lambda held: np.isin(held, (0, 1)).all(), "held must hold True and False alone; got {held}")
+
+
+@checked(_yes_or_no, held=an_array())
+def share_of(held: Any) -> Interval:
+    """Share of values that are True, with its interval as `share` gives it.
+
+    Raises: ValueError for no values, or others than True and False.
+    """
+    return share(int(held.sum()), held.size)
 
 
 _enough_points = must(

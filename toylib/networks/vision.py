@@ -6,47 +6,24 @@ the whole tensors are dropped. Their measures are in selectivity.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .. import checks
+from ..checks import a_seed, a_whole_number, checked, depending, must, one_of, refuse
 from ..progress import progress_bar
-
-# --- networks --------------------------------------------------------------------------------------------
+from .loading import NotInstalled as NotInstalled  # for those who catch it
+from .loading import reading, require, stop_at
 
 EFFICIENTNET = "efficientnet-lite0"
 INCEPTION_BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 INCEPTION_LAYERS = ("conv1", "conv2", "conv3", *(f"inception{block}" for block in INCEPTION_BLOCKS))
-
-
-MOST_NAMED = 8  # of the things that are wrong with a file
-
-
-def few(problems: Sequence[str], between: str = ", ") -> str:
-    """The first of many names or sentences, and whether there are more."""
-    shown = between.join(problems[:MOST_NAMED])
-    return shown + (" and more" if len(problems) > MOST_NAMED else "")
-
-
-class NotInstalled(ImportError):
-    """A package that carries weights or stimuli is missing; the message holds the command for it."""
-
-
-def require(modules: Mapping[str, str], for_what: str) -> None:
-    """Raise NotInstalled, with one pip command, unless every module is installed.
-
-    Shapes: modules {module to import: what pip calls its package, with a version if it matters}.
-    """
-    missing = [package for module, package in modules.items() if find_spec(module) is None]
-    if missing:
-        raise NotInstalled(f"{for_what} needs: python -m pip install {' '.join(missing)}")
 
 
 @dataclass
@@ -68,6 +45,7 @@ def _normalise(pixels: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return ((pixels.float() - mean) / scale).permute(0, 3, 1, 2).contiguous()
 
 
+@checked(seed=a_seed())
 def load_vision(
     name: str = EFFICIENTNET, *, pretrained: bool = True, download: bool = False, seed: int = 0
 ) -> VisionNetwork:
@@ -81,7 +59,7 @@ def load_vision(
             do not fit the network or do not say how its input is scaled.
     """
     generator_state = torch.random.get_rng_state()
-    torch.manual_seed(checks.seed("seed", seed))  # torch's layers draw from the global generator
+    torch.manual_seed(seed)  # torch's layers draw from the global generator
     try:
         if name == EFFICIENTNET:
             return _efficientnet_lite0(pretrained)
@@ -120,13 +98,10 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
             missing, unknown, of another shape or type, or not finite, by their names; the module is then as
             it was.
     """
-    try:
+    with reading(repr(str(path)), "path must be a file of weights", Exception):  # as the damage has it
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many types, by where the file is damaged
-        why = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise ValueError(f"path must be a file of weights; got {str(path)!r} ({why})") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"path must hold tensors by name; got {str(path)!r}, with {type(state).__name__}")
+        refuse("path must hold tensors by name", f"{str(path)!r}, with {type(state).__name__}")
     places: dict[str, Tensor] = module.state_dict()
     odd = [f"{name} is missing" for name in places if name not in state]
     odd += [f"{name} is not known here" for name in state if name not in places]
@@ -138,11 +113,9 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
             odd.append(f"{name} is {value.dtype}, not {place.dtype}")
         elif not value.isfinite().all():
             odd.append(f"{name} is not finite")
-    if odd:
-        raise ValueError(
-            f"path must hold all weights of {type(module).__name__} and no other; got {str(path)!r}, where "
-            + few(odd, "; ")
-        )
+    stop_at(
+        odd, f"path must hold all weights of {type(module).__name__} and no other", f"{str(path)!r}, where "
+    )
     module.load_state_dict(state)
 
 
@@ -150,24 +123,29 @@ def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetw
     require({"torchvision": "torchvision"}, f"{name} (only {EFFICIENTNET} comes without torchvision)")
     from torchvision import models
 
-    if name not in models.list_models(module=models):
-        known = ", ".join([EFFICIENTNET, *models.list_models(module=models)])
-        raise ValueError(f"name must be one of {known}; got {name!r}")
-    if pretrained and not download:
-        raise ValueError(f"download must be True to fetch the weights of {name} from the network; got False")
+    return _classifier(models, name, pretrained, download)
+
+
+@checked(
+    must(
+        lambda name, pretrained, download: download or not pretrained,
+        "download must be True to fetch the weights of {name:s} from the network; got False",
+    ),
+    name=depending(lambda models: one_of(EFFICIENTNET, *models.list_models(module=models))),
+)
+def _classifier(models: Any, name: str, pretrained: bool, download: bool) -> VisionNetwork:
+    """A network of `torchvision.models`."""
     extra = {"init_weights": True, "aux_logits": True} if name == "googlenet" and not pretrained else {}
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     if pretrained:  # weights know what they were trained on: not all of them on the usual scale
         usual = models.get_model_weights(name).DEFAULT.transforms()
         if not (hasattr(usual, "mean") and hasattr(usual, "std")):
-            raise ValueError(f"name must be of weights that tell their mean and std; got {name!r}, {usual}")
+            refuse("name must be of weights that tell their mean and std", f"{name!r}, {usual}")
         mean, std = usual.mean, usual.std
     module = models.get_model(name, weights="DEFAULT" if pretrained else None, **extra).eval().float()
     # InceptionV1's weights come from TensorFlow; it undoes the usual scaling
     if name == "googlenet" and pretrained and not module.transform_input:
-        raise ValueError(
-            "name must be of a network that scales its input as its weights ask; got 'googlenet'"
-        )
+        refuse("name must be of a network that scales its input as its weights ask", repr(name))
     layers = {layer: layer for layer in INCEPTION_LAYERS} if name == "googlenet" else relu_layers(module)
     scale = partial(
         _normalise,
@@ -177,15 +155,17 @@ def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetw
     return VisionNetwork(name, module, layers, scale)
 
 
+def _relus(module: nn.Module) -> list[str]:
+    return [name for name, part in module.named_modules() if isinstance(part, nn.ReLU | nn.ReLU6) and name]
+
+
+@checked(must(_relus, "module must hold ReLU modules, or name its layers; got {module:type}"))
 def relu_layers(module: nn.Module) -> dict[str, str]:
     """Every ReLU module of a network, in the order in which they were made.
 
     Raises: ValueError if there is none: such networks need their layers named by hand.
     """
-    found = {n: n for n, part in module.named_modules() if isinstance(part, nn.ReLU | nn.ReLU6) and n}
-    if not found:
-        raise ValueError(f"module must hold ReLU modules, or name its layers; got {type(module).__name__}")
-    return found
+    return {name: name for name in _relus(module)}
 
 
 @torch.no_grad()
@@ -212,6 +192,22 @@ def spatial_summary(a: Float[Tensor, "batch channels *space"]) -> Float[Tensor, 
     return torch.stack([flat.mean(2), flat.amax(2), (flat > 0).float().mean(2)], dim=2)
 
 
+def _with_its_layers(name: str, network: VisionNetwork) -> VisionNetwork:
+    modules = dict(network.module.named_modules())
+    for path in network.layers.values():
+        if path.removesuffix(":input") not in modules:
+            refuse(f"layers must name modules of {network.name}", repr(path))
+    return network
+
+
+@checked(
+    must(
+        lambda pixels: pixels.ndim == 4 and pixels.shape[3] == 3 and len(pixels),
+        "pixels must be (n, height, width, 3), not empty; got {pixels:shape}",
+    ),
+    batch_size=a_whole_number(),
+    network=_with_its_layers,
+)
 @torch.no_grad()
 def record(
     network: VisionNetwork,
@@ -230,13 +226,7 @@ def record(
     Shapes: pixels (n, height, width, 3) of 0 to 255 -> each (n, ...), as `reduce` gives it for a batch.
     Raises: ValueError for a layer that the network does not have or does not run, or pixels of another shape.
     """
-    batch_size = checks.whole_number("batch_size", batch_size)
-    if pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
-        raise ValueError(f"pixels must be (n, height, width, 3), not empty; got {tuple(pixels.shape)}")
     modules = dict(network.module.named_modules())
-    for path in network.layers.values():
-        if path.removesuffix(":input") not in modules:
-            raise ValueError(f"layers must name modules of {network.name}; got {path!r}")
     kept: dict[str, list[Tensor]] = {layer: [] for layer in [*network.layers, "output"]}
     latest: dict[str, Tensor] = {}
 

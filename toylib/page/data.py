@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+from ..checks import checked, refuse
 from .records import FRONT_PAGE
 from .stamps import PACKAGE_FOLDER
 
@@ -42,19 +43,25 @@ def book() -> Path:
     return here[-1].resolve()
 
 
+def _of_the_data(name: str, value: Any) -> str:
+    folder = book() / "data"
+    known = sorted(path.name for path in folder.glob("*.json"))
+    if value not in known:
+        refuse(f"{name} must be one of {', '.join(known)}, in {folder}", repr(value))
+    return value
+
+
+@checked(name=_of_the_data)
 def read(name: str) -> Any:
     """What a JSON file in the book's data holds.
 
     Raises: ValueError for a name that is not there, or a file that is not JSON; FileNotFoundError as `book`.
     """
-    folder = book() / "data"
-    known = sorted(path.name for path in folder.glob("*.json"))
-    if name not in known:
-        raise ValueError(f"name must be one of {', '.join(known)}, in {folder}; got {name!r}")
+    path = book() / "data" / name
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"name must be of a file in JSON; got {folder / name} ({error})") from None
+        raise ValueError(f"name must be of a file in JSON; got {path} ({error})") from None
 
 
 def _is_book(folder: Path) -> bool:

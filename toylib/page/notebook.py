@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import Rule, a_kind, checked, depending, refuse
 from .records import figure, read, shown_estimate
 from .stamps import EXERCISES, GALLERY, SCOREBOARD, STAMP, content_stamp, gallery_stamp, stamp
 
@@ -41,18 +42,27 @@ def setup() -> Display:
     return Display("toylib is ready", **{STAMP: stamp()})
 
 
+def _rows(header: Sequence[str]) -> Rule:
+    def rule(name: str, value: Any) -> list[Any]:
+        rows = []
+        for row in value if isinstance(value, Iterable) else [value]:
+            if not isinstance(row, Sequence | np.ndarray) or isinstance(row, str):
+                refuse(f"{name} must be lists, one for each line of the table", repr(row))
+            if len(row) != len(header):
+                refuse(f"{name} must have {len(header)} entries, like the header", len(row))
+            rows.append(row)
+        return rows
+
+    return rule
+
+
+@checked(rows=depending(_rows))
 def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> Display:
     """A table to read; numbers are shown to three significant digits, bools as yes and no.
 
     Raises: ValueError if rows are no rows, or a row is not as long as the header.
     """
-    lines = []
-    for row in rows if isinstance(rows, Iterable) else [rows]:
-        if not isinstance(row, Sequence | np.ndarray) or isinstance(row, str):
-            raise ValueError(f"rows must be lists, one for each line of the table; got {row!r}")
-        if len(row) != len(header):
-            raise ValueError(f"rows must have {len(header)} entries, like the header; got {len(row)}")
-        lines.append([_shown(value) for value in row])
+    lines = [[_shown(value) for value in row] for row in rows]
     text = f"table of {len(lines)} rows: " + ", ".join(header)
     return Display(text, **{"text/html": _html_table(lines, [html.escape(name) for name in header])})
 
@@ -134,6 +144,7 @@ def exercises(tasks: list[dict[str, Any]]) -> Display:
     return Display(shown.text, **shown.data, **{EXERCISES: content_stamp(tasks)})
 
 
+@checked(figures=a_kind(Mapping, "{claim's id: figure's name}"))
 def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
     """A card for each claim: a figure of its chapter, its statement and verdict, linked to the chapter.
 
@@ -141,8 +152,6 @@ def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
     Raises: ValueError if no chapter records the claim, or its chapter has no such figure or no alternative
             text for it.
     """
-    if not isinstance(figures, Mapping):
-        raise ValueError(f"figures must be {{claim's id: figure's name}}; got {figures!r}")
     claims = {claim["id"]: claim for claim in read(folder)}
     cards, shown = [], []
     for name, figure_name in figures.items():

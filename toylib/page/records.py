@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..evidence import records
+from ..checks import checked, must, refuse
+from ..evidence import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Verdict
 
 FRONT_PAGE = "scoreboard"
 LEVELS = ("easy", "medium", "hard")
 
 
+def _with_chapters(name: str, value: str | Path) -> Path:
+    folder = Path(value).resolve()
+    if not any(folder.glob("*.ipynb")):
+        refuse(f"{name} must hold chapters (.ipynb)", f"{folder}, which has none")
+    return folder
+
+
+@checked(folder=_with_chapters)
 def chapters(folder: str | Path) -> list[Path]:
     """The chapters in a folder, in the order of the book's table of contents; the front page last.
 
     It is executed last because it reads the others.
     Raises: ValueError for a folder without chapters.
     """
-    folder = Path(folder).resolve()
+    folder = Path(folder)
     found = sorted(folder.glob("*.ipynb"))
-    if not found:
-        raise ValueError(f"folder must hold chapters (.ipynb); got {folder}, which has none")
     contents = folder.parent / "_toc.yml"
     text = contents.read_text(encoding="utf-8") if contents.is_file() else ""
     listed = re.findall(rf"file: {re.escape(folder.name)}/(\S+)", text)
@@ -34,12 +42,60 @@ def chapters(folder: str | Path) -> list[Path]:
     )
 
 
+def _is_whole(claim: Any) -> bool:
+    """Whether a record has every field of a Verdict, each of its kind."""
+    if not isinstance(claim, dict) or set(Verdict.__dataclass_fields__) - set(claim):
+        return False
+    numbers = [claim[name] for name in ("estimate", "low", "high", "n_models")]
+    tests, controls = claim["tests"], claim["controls"]
+    return (
+        claim["verdict"] in (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED)
+        and all(isinstance(claim[name], str) for name in ("id", "statement", "prediction", "measure", "why"))
+        and (numbers == [None] * 4 or all(type(n) in (int, float) and math.isfinite(n) for n in numbers))
+        and isinstance(tests, dict)
+        and all(isinstance(held, bool) for held in tests.values())
+        and isinstance(controls, dict)
+        and all(isinstance(value, int | float | str) for value in controls.values())
+    )
+
+
+_notebooks = must(
+    lambda paths: not isinstance(paths, str | Path), "paths must be a list of notebooks; got '{paths!s:s}'"
+)
+
+
+@checked(_notebooks)
+def of_notebooks(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """The claims in the stored outputs of these notebooks, each with its chapter, the last of an id winning.
+
+    Raises: ValueError, naming the file, for one that is not a notebook or holds a damaged record, and for a
+            claim whose id another notebook's claim has already.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in map(Path, paths):
+        try:
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            outputs = [output for cell in cells for output in cell.get("outputs", [])]
+            claims = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
+        for claim in claims:
+            if not _is_whole(claim):
+                raise ValueError(f"{path} holds a damaged record of a claim; run the chapter again")
+            name = claim["id"]
+            owner = found.get(name, {"chapter": path.stem})["chapter"]
+            if owner != path.stem:
+                refuse(f"{path} must give its claim an unused id", f"{name!r}, which {owner} has")
+            found[name] = {"chapter": path.stem, **claim}
+    return list(found.values())
+
+
 def read(folder: str | Path) -> list[dict[str, Any]]:
     """The records of every chapter in a folder, in the book's order.
 
-    Raises: ValueError, naming the file, for a chapter that cannot be read; see `evidence.records`.
+    Raises: ValueError, naming the file, for a chapter that cannot be read; see `of_notebooks`.
     """
-    return records([path for path in chapters(folder) if path.stem != FRONT_PAGE])
+    return of_notebooks([path for path in chapters(folder) if path.stem != FRONT_PAGE])
 
 
 def shown_estimate(claim: dict[str, Any]) -> str:

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import builtins
 import copyreg
-import dis
 import functools
 import hashlib
 import io
 import json
-import platform
 import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import Field
-from importlib.metadata import distribution, packages_distributions
-from importlib.util import find_spec
-from itertools import takewhile
-from pathlib import Path
 from types import (
     CodeType,
     EllipsisType,
@@ -33,32 +28,22 @@ from types import (
     NoneType,
     NotImplementedType,
 )
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numba.core.dispatcher import Dispatcher
 
+from ..checks import a_kind, checked, refuse
+from .installed import PURE, READERS, TOYLIB, UNSEEN, installed
+from .references import home, references, unchecked
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# of the standard library, what gives the same for the same arguments: it reads neither clocks nor files
-PURE = _words(
-    "abc array base64 bisect builtins cmath collections contextlib copy copyreg dataclasses decimal enum "
-    "fractions functools hashlib heapq itertools json math numbers operator re statistics string struct "
-    "textwrap types typing unicodedata warnings zlib"
-)
-UNSEEN = _words("breakpoint compile eval exec globals hash id input open __import__")  # of the built-ins
-READERS = _words("from_file fromfile genfromtxt load loadtxt memmap open_memmap")  # of numpy and torch
-SHAPE_CHECKS = _words("jaxtyping beartype")  # they wrap functions and change no number
 # of a class, what says where it stands, what Python made on the way, and its place in sets
-ASIDE = _words(
-    "__module__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ "
-    "__annotations_cache__ __firstlineno__ __static_attributes__ __slotnames__ __orig_bases__ "
-    "__parameters__ __hash__ _abc_impl"
-)
+ASIDE = {
+    "__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__",
+    "__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__",
+    "__slotnames__", "__orig_bases__", "__parameters__", "__hash__", "_abc_impl",
+}  # fmt: skip
 PLAIN = (NoneType, EllipsisType, NotImplementedType, bool, int, float, complex, str, bytes)
 CHANGING = (
     io.IOBase, Iterator, random.Random, torch.Generator,
@@ -74,14 +59,11 @@ HOLDERS: list[tuple[type, Iterable[str]]] = [  # and what they hold
     (Dispatcher, ("py_func", "targetoptions")),  # compiled by numba
     (Field, set(Field.__slots__) - {"type"}),  # of a dataclass, besides its annotation
 ]
-NAMES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-CELLS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 MADE_AT_RUN_TIME = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of a class that is not part of a compiled library
 MISSING = object()
-TOYLIB = __name__.partition(".")[0]
-STANDARD = Path(json.__file__).parent.parent.resolve()
 
 
+@checked(model_class=a_kind(type, "a class"))
 def class_identity(model_class: type) -> str:
     """A digest (64 hexadecimal digits) of a class: two that compute different things have different ones.
 
@@ -100,83 +82,20 @@ def class_identity(model_class: type) -> str:
             numbers, iterators, open files, locks, modules passed about as values, code that reads clocks,
             files, the environment or `globals()`, or that sets a global or a variable of its closure.
     """
-    if not isinstance(model_class, type):
-        raise ValueError(f"model_class must be a class; got {model_class!r}")
+    walk = _Walk(model_class.__qualname__)
     try:
-        return _digest(json.dumps(_Walk(model_class.__qualname__).of(model_class, "")).encode())
+        return _digest(json.dumps(walk.of(model_class, "")).encode())
     except RecursionError:
-        raise _refusal(model_class.__qualname__, "", "refers to what is nested too deeply") from None
+        walk.refuse("", "refers to what is nested too deeply")
+
+
+def refuse_to_store(name: str, must: str, which: str) -> NoReturn:
+    """Raise the ValueError of a class, by its name: what it must be, and which fault it has."""
+    refuse(f"model_class must {must}, so that what it gives can be stored in a folder", f"{name}, {which}")
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _refusal(name: str, where: str, why: str) -> ValueError:
-    return ValueError(
-        "model_class must be made of what is the same in every process (numbers, text, arrays, functions, "
-        "classes, their instances, and installed packages), so that what it gives can be stored in a "
-        f"folder; got {name}, whose {where.lstrip('.') or 'code'} {why}"
-    )
-
-
-@functools.cache
-def _version(package: str) -> str | None:
-    """Name and version of an installed package, or None for the user's own modules and for toylib."""
-    module = sys.modules.get(package)
-    spec = getattr(module, "__spec__", None) if module else find_spec(package)
-    places = list((spec and spec.submodule_search_locations) or [])
-    if spec and spec.has_location and spec.origin and not places:
-        places = [spec.origin]
-    folder = Path(places[0]).parent.resolve() if places else None
-    if package in sys.stdlib_module_names and (folder is None or folder.is_relative_to(STANDARD)):
-        return f"Python {platform.python_version()}"
-    if folder is None or package == TOYLIB:
-        return None
-    for name in packages_distributions().get(package, ()):
-        found = distribution(name)
-        beside = Path(str(found.locate_file(""))).resolve() == folder  # not so where it is edited in place
-        if beside and (found.read_text("METADATA") or folder.name.endswith("-packages")):
-            return f"{name} {found.version}"
-    return None
-
-
-def _installed(module: object) -> str | None:
-    return _version(module.partition(".")[0]) if isinstance(module, str) and module else None
-
-
-def _home(function: FunctionType) -> str:
-    """The module that a function's code stands in, whatever it says of itself."""
-    return str(function.__globals__.get("__name__", ""))
-
-
-def _unchecked(value: Any) -> Any:
-    """A function without the wrappers that check the shapes of its arguments."""
-    while isinstance(value, FunctionType) and _home(value).partition(".")[0] in SHAPE_CHECKS:
-        if "__wrapped__" not in vars(value):
-            break
-        value = vars(value)["__wrapped__"]
-    return value
-
-
-def _references(code: CodeType) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """What code, and the code inside it, does by name: (how, name, attributes read from it at once)."""
-    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
-    local = {step.argval for step in steps if step.opname == "STORE_NAME"} | {"__name__"}
-    for k, step in enumerate(steps):
-        if step.opname in NAMES + CELLS and not (step.opname == "LOAD_NAME" and step.argval in local):
-            read = takewhile(lambda after: after.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[k + 1 :])
-            how = "cell" if step.opname in CELLS else "global"
-            yield how, step.argval, tuple(after.argval for after in read)
-        elif step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-            yield "set global", step.argval, ()
-        elif step.opname in ("STORE_DEREF", "DELETE_DEREF"):
-            yield "set cell", step.argval, ()
-        elif step.opname == "IMPORT_NAME":  # after the number of dots, and the names to take from it
-            yield "import", "." * steps[k - 2].argval + step.argval, ()
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _references(inner)
 
 
 class _Walk:
@@ -192,11 +111,25 @@ class _Walk:
         self.inside: list[int] = []
         self.ours = False  # whether the code in hand is toylib's, which may read what it likes
 
-    def refusal(self, where: str, why: str) -> ValueError:
-        return _refusal(self.name, where, why)
+    def refuse(self, where: str, why: str) -> NoReturn:
+        must = (
+            "be made of what is the same in every process (numbers, text, arrays, functions, classes, their "
+            "instances, and installed packages)"
+        )
+        refuse_to_store(self.name, must, f"whose {where.lstrip('.') or 'code'} {why}")
+
+    @contextmanager
+    def readable(self, where: str, why: str) -> Iterator[None]:
+        """Refuse a value by its place if it raises whatever its class raises where it is read."""
+        try:
+            yield
+        except RecursionError:
+            raise
+        except Exception:
+            self.refuse(where, why)
 
     def of(self, value: Any, where: str) -> Any:
-        value = _unchecked(value)
+        value = unchecked(value)
         if type(value) in PLAIN:
             return [type(value).__name__, hex(value) if type(value) is int else repr(value)]
         if value is MISSING:
@@ -223,25 +156,25 @@ class _Walk:
 
     def package(self, module: str, where: str) -> str | None:
         """Name and version of the package that a module belongs to, or None if it is the user's own."""
-        version, top = _installed(module), module.partition(".")[0].lstrip("_")
+        version, top = installed(module), module.partition(".")[0].lstrip("_")
         if version and version.startswith("Python ") and top not in PURE and not self.ours:
-            raise self.refusal(where, f"uses the module {top}, which may give something else each time")
+            self.refuse(where, f"uses the module {top}, which may give something else each time")
         return version
 
     def named(self, value: Any, where: str) -> list[str] | None:
         """Where an installed function or class is found by its name, or None."""
         if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
             return ["named", "torch", str(value)]
-        owner = _home(value) if isinstance(value, FunctionType) else type(value).__module__
+        owner = home(value) if isinstance(value, FunctionType) else type(value).__module__
         if not isinstance(value, type):
-            bound_to = getattr(value, "__self__", None) if _installed(owner) else value
+            bound_to = getattr(value, "__self__", None) if installed(owner) else value
             if not isinstance(bound_to, ModuleType | type | None):
                 return None  # whatever name it goes by
         name, module = getattr(value, "__name__", None), getattr(value, "__module__", None)
         if isinstance(value, np.ufunc) and not module:  # scipy's do not say where they are from
             homes = (m for m in sorted(sys.modules) if getattr(sys.modules[m], str(name), None) is value)
-            module = next(filter(_installed, homes), None)
-        if not isinstance(name, str) or not isinstance(module, str) or not _installed(module):
+            module = next(filter(installed, homes), None)
+        if not isinstance(name, str) or not isinstance(module, str) or not installed(module):
             return None
         for path in (getattr(value, "__qualname__", name), name):
             found: Any = sys.modules.get(module)
@@ -250,10 +183,10 @@ class _Walk:
             if found is value:
                 version = str(self.package(module, where))
                 if not self.ours and name in (UNSEEN if version.startswith("Python ") else READERS):
-                    raise self.refusal(where, f"is {name}, which reaches what cannot be followed")
+                    self.refuse(where, f"is {name}, which reaches what cannot be followed")
                 return ["named", version, module, path]
         if isinstance(value, type) and not value.__flags__ & MADE_AT_RUN_TIME:
-            return ["named", str(_installed(module)), module, value.__qualname__]
+            return ["named", str(installed(module)), module, value.__qualname__]
         return None
 
     def kind(self, kind: type, where: str) -> list[Any]:
@@ -270,14 +203,14 @@ class _Walk:
 
     def function(self, function: FunctionType, where: str) -> list[Any]:
         code, cells = function.__code__, dict[str, Any]()
-        outer, self.ours = self.ours, _home(function).partition(".")[0] == TOYLIB
+        outer, self.ours = self.ours, home(function).partition(".")[0] == TOYLIB
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 cells[name] = cell.cell_contents
             except ValueError:  # empty
                 cells[name] = MISSING
-        if version := _installed(_home(function)):
-            body, read = [version, _home(function), code.co_qualname], cells
+        if version := installed(home(function)):
+            body, read = [version, home(function), code.co_qualname], cells
         else:
             body, read = self.code(code, where), self.read(function, cells, where)
         described = [
@@ -295,11 +228,11 @@ class _Walk:
         found = {name: value for name, value in cells.items() if not isinstance(value, ModuleType)}
         namespace: Any = function  # mypy knows nothing of the built-ins in it
         known = {**namespace.__builtins__, **namespace.__globals__}
-        for how, name, chain in _references(function.__code__):
+        for how, name, chain in references(function.__code__):
             if how == "set global" or (how == "set cell" and name in cells):
-                raise self.refusal(f"{where}.{name}", "is set by the code, so that it changes as it runs")
+                self.refuse(f"{where}.{name}", "is set by the code, so that it changes as it runs")
             if how == "import" and (name.startswith(".") or not self.package(name, f"{where}.{name}")):
-                raise self.refusal(f"{where}.{name}", "is imported inside a function: import it at the top")
+                self.refuse(f"{where}.{name}", "is imported inside a function: import it at the top")
             if how == "global" or (how == "cell" and name in cells):
                 value, path = (known if how == "global" else cells).get(name, MISSING), name
                 for attribute in chain:
@@ -323,9 +256,9 @@ class _Walk:
         if isinstance(value, ModuleType):
             if (version := self.package(value.__name__, where)) and value is not builtins:
                 return ["module", version, value.__name__]
-            raise self.refusal(where, "is a module that is passed about: read its attributes by name")
+            self.refuse(where, "is a module that is passed about: read its attributes by name")
         if isinstance(value.__self__ if kind is MethodType else value, CHANGING):
-            raise self.refusal(where, f"is a {kind.__name__}, which changes as it is used")
+            self.refuse(where, f"is a {kind.__name__}, which changes as it is used")
         return [self.of(kind, where), self.parts(value, where)]
 
     def parts(self, value: Any, where: str) -> list[Any]:
@@ -341,18 +274,16 @@ class _Walk:
             content = self.of(array.tolist(), where) if array.dtype.hasobject else _digest(array.tobytes())
             return [own, repr(array.dtype), array.shape, content]
         if isinstance(value, torch.Tensor):
-            try:
+            with self.readable(where, "is a tensor whose values cannot be read"):
                 flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
                 content = _digest(flat.view(torch.uint8).numpy().tobytes())
-            except (RuntimeError, TypeError, NotImplementedError):
-                raise self.refusal(where, "is a tensor whose values cannot be read") from None
             return [own, str(value.dtype), value.shape, value.device.type, value.requires_grad, content]
         return self.each(self.remade(value, where), where)
 
     def remade(self, value: Any, where: str) -> list[Any]:
         """The parts that pickle would make the value from again."""
-        kind = type(value)
-        try:
+        kind, found = type(value), []
+        with self.readable(where, f"is a {kind.__name__}, which has no lasting value"):
             registered = copyreg.dispatch_table.get(kind)
             parts = registered(value) if registered else value.__reduce_ex__(4)
             if isinstance(parts, str):  # a name, where it was not found
@@ -360,10 +291,6 @@ class _Walk:
             found = [list(part) if isinstance(part, Iterator) else part for part in parts]
             ways = ("__reduce__", "__reduce_ex__", "__getstate__")
             changed = any(getattr(kind, way) is not getattr(object, way) for way in ways)
-            if changed and not _installed(kind.__module__):  # its own way may leave out what it computes with
+            if changed and not installed(kind.__module__):  # its own way may leave out what it computes with
                 found.append(object.__getstate__(value))
-        except RecursionError:
-            raise
-        except Exception:  # whatever the class's own way raises
-            raise self.refusal(where, f"is a {kind.__name__}, which has no lasting value") from None
         return found

@@ -58,6 +58,18 @@ def _rounds(name: str, rounds: Any) -> list[tuple[int, int, float]]:
     return schedule
 
 
+def _check_rounds(rounds: Sequence[tuple[int, int, float]], n_starts: int, **settings: Any) -> None:
+    others = {
+        name: value for name, value in settings.items() if name not in ("engine", "workers", "progress")
+    }
+    left = n_starts
+    for keep, n_steps, lr in rounds:
+        left = whole_number("keep in rounds", keep, at_most=left)
+        whole_number("n_steps in rounds", n_steps)
+        number("lr in rounds", lr, above=0)
+        Settings(n_steps=n_steps, lr=lr, **others)
+
+
 _one_row = must(
     lambda features: features.n_instances == 1,
     "features must be one row for all starts; got {features.n_instances}",
@@ -96,16 +108,7 @@ def search(
             for features of more than one row.
     """
     data_seed = a_seed()("data_seed", settings.pop("data_seed", 0))
-    others = {
-        name: value for name, value in settings.items() if name not in ("engine", "workers", "progress")
-    }
-    left = n_starts
-    for keep, n_steps, lr in rounds:
-        left = whole_number("keep in rounds", keep, at_most=left)
-        whole_number("n_steps in rounds", n_steps)
-        number("lr in rounds", lr, above=0)
-        Settings(n_steps=n_steps, lr=lr, n_evaluation=n_evaluation, **others)
-
+    _check_rounds(rounds, n_starts, n_evaluation=n_evaluation, **settings)
     seeds = np.arange(first_seed, first_seed + n_starts)
     model = model_class(features.n_features, n_hidden, seeds, **(init or {}))
     alive = np.arange(n_starts)

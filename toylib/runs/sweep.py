@@ -7,82 +7,30 @@ in whatever order. Finished blocks are stored as they come; the next call contin
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import uuid
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import joblib
-import numba
 import numpy as np
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from .. import engines, training
+from .. import engines
 from ..checks import a_bool, a_whole_number, checked, refuse, some_seeds
 from ..engines.settings import Settings
 from ..features import SparseFeatures
 from ..inspection import a_model_class, check_match
 from ..models import ToyModel
 from ..progress import progress_bar
-from .identity import class_identity
+from . import store
+from .blocks import Block, job
+from .identity import class_identity, refuse_to_store
 
 RESTARTS = 3  # of a pool of processes, after one of them was killed
-_SOURCES = (
-    "jit.py", "draws.py", "features.py", "models.py", "inspection.py", "training.py", "engines/__init__.py",
-    "engines/settings.py", "engines/reference.py", "engines/compiled.py", "engines/inputs.py",
-    "engines/side_by_side.py", "engines/one_by_one.py", "engines/arithmetic.py",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Block:
-    """One setting with some of its seeds: all that its result depends on.
-
-    `identity` is what `identity.class_identity` said of the class before anything was trained.
-    """
-
-    model_class: type[ToyModel]
-    model: dict[str, Any]
-    features: dict[str, Any]
-    train: dict[str, Any]
-    seeds: tuple[int, ...]
-    identity: str = ""
-
-    @property
-    def key(self) -> str:
-        """Name of the block's file: a digest of its description and of the code that trains it."""
-        text = json.dumps(
-            [
-                self.model_class.__qualname__,
-                self.identity,
-                self.model,
-                self.features,
-                self.train,
-                self.seeds,
-                _DIGEST,
-            ],
-            sort_keys=True,
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-    def run(self) -> dict[str, np.ndarray]:
-        """Train the block: its parameters, loss (n_seeds,) and loss_history (n_records, n_seeds)."""
-        model = self.model_class(**self.model, seeds=self.seeds)
-        features = SparseFeatures(model.n_features, **self.features)
-        # one worker: how a block is split must not depend on the machine that happens to train it
-        run = training.train(model, features, progress=False, workers=1, **self.train)
-        parameters = {name: value.detach().numpy() for name, value in model.named_parameters()}
-        return {**parameters, "loss": run.loss, "loss_history": run.loss_history}
 
 
 @dataclass
@@ -99,17 +47,6 @@ class Sweep:
     features: list[SparseFeatures]
     loss: np.ndarray
     loss_history: np.ndarray
-
-
-def _source_digest() -> str:
-    folder = Path(__file__).parent.parent
-    text = b"".join((folder / name).read_bytes() for name in _SOURCES if (folder / name).is_file())
-    versions = repr([module.__version__ for module in (torch, np, numba)])
-    return hashlib.sha256(text + versions.encode()).hexdigest()
-
-
-_PROCESS = uuid.uuid4().hex
-_DIGEST = _source_digest()  # now: this is the code that will train, whatever its files say later
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -176,16 +113,11 @@ def _check_lasting(model_class: type[ToyModel], model: dict[str, Any], identity:
     one.target(x)
     name = model_class.__qualname__
     if drawn := sorted(key for key, state in _shared_generators().items() if state != before[key]):
-        raise ValueError(
-            "model_class must draw from generators of its own, made from its seeds, so that what it gives "
-            f"can be stored in a folder; got {name}, which draws from {drawn[0]}'s"
-        )
+        must = "draw from generators of its own, made from its seeds"
+        refuse_to_store(name, must, f"which draws from {drawn[0]}'s")
     if class_identity(model_class) != identity:
-        raise ValueError(
-            "model_class must stay as it is while it is used, so that what it gives can be stored in a "
-            f"folder; got {name}, whose code changes an attribute of a class, or a list, dict or object "
-            "that it refers to"
-        )
+        changes = "an attribute of a class, or a list, dict or object that it refers to"
+        refuse_to_store(name, "stay as it is while it is used", f"whose code changes {changes}")
 
 
 def _shared_generators() -> dict[str, Any]:
@@ -207,21 +139,6 @@ def _path(name: str, folder: Any) -> str | Path | None:
     if folder is not None and (not isinstance(folder, str | Path) or not str(folder)):
         refuse(f"{name} must be a path", repr(folder))
     return folder
-
-
-def _store(folder: str | Path | None) -> Path | None:
-    """The folder, made if need be, after a file was written there: a full day of training may follow."""
-    if folder is None:
-        return None
-    try:
-        store = Path(folder).expanduser()
-        store.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=store, prefix="0" * 64, suffix=".tmp") as file:  # as long as a draft's
-            file.write(b"tried")
-    except (OSError, ValueError, RuntimeError) as error:  # not there, a zero byte, no home for "~"
-        why = getattr(error, "strerror", None) or error
-        refuse("folder must be a folder that can be written", f"{folder!r} ({why})")
-    return store
 
 
 @checked(
@@ -264,82 +181,65 @@ def sweep(
             cannot be told from another, before any training; for workers that hold other code than this
             process; OSError if a block cannot be stored.
     """
-    try:
+    identity = ""
+    with nullcontext() if folder is not None else suppress(ValueError):  # to be stored, it must have one
         identity = class_identity(model_class)
-    except ValueError:
-        if folder is not None:
-            raise
-        identity = ""
     blocks, n_records = [], set()
     for setting in settings:
-        own = {name: _arguments(f"{name} in a setting", setting.get(name, {})) for name in ("model", "train")}
-        arguments = {**model, **own["model"]}
-        features = {name: value for name, value in setting.items() if name not in ("model", "train")}
-        schedule = {**train, **own["train"]}
-        n_records.add(
-            _check(model_class, arguments, features, schedule, identity=identity, stored=folder is not None)
-        )
+        parts = _apart(setting, model, train)
+        n_records.add(_check(model_class, *parts, identity=identity, stored=folder is not None))
         for low in range(0, len(seeds), block_size):
-            part = tuple(seeds[low : low + block_size].tolist())
-            blocks.append(Block(model_class, arguments, features, schedule, part, identity))
+            some = tuple(seeds[low : low + block_size].tolist())
+            blocks.append(Block(model_class, *parts, some, identity))
     if len(n_records) > 1:
         refuse(
             "n_records must be at most the fewest n_steps, so that loss histories are equally long",
             f"{sorted(n - 1 for n in n_records)} records",
         )
-    results = _run(blocks, _store(folder), n_jobs, progress)
+    results = _run(blocks, store.opened(folder), n_jobs, progress)
     return _collect(list(map(dict, settings)), seeds, blocks, results)
 
 
+def _apart(
+    setting: Mapping[str, Any], model: Mapping[str, Any], train: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The arguments of the model, of its features and of `train` at a setting."""
+    own = {name: _arguments(f"{name} in a setting", setting.get(name, {})) for name in ("model", "train")}
+    features = {name: value for name, value in setting.items() if name not in own}
+    return {**model, **own["model"]}, features, {**train, **own["train"]}
+
+
 def _run(
-    blocks: list[Block], store: Path | None, n_jobs: int | None, progress: bool
+    blocks: list[Block], folder: Path | None, n_jobs: int | None, progress: bool
 ) -> list[dict[str, np.ndarray]]:
     results: dict[int, dict[str, np.ndarray]] = {}
-    if store is not None:
+    if folder is not None:
         for k, block in enumerate(blocks):
-            if (found := _load(store, block)) is not None:
+            if (found := store.load(folder, block)) is not None:
                 results[k] = found
-    trusted = _PROCESS if store is None else ""
     done, total = len(results), len(blocks)
     with progress_bar(shown=progress, initial=done, total=total, desc="sweep", unit="block") as bar:
         for attempt in range(RESTARTS + 1):
             missing = [k for k in range(len(blocks)) if k not in results]
             if not missing:
                 break
-            jobs = (joblib.delayed(_numbered)(k, blocks[k], trusted, _DIGEST) for k in missing)
-            arriving = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")(
-                jobs
-            )
+            jobs = (job(k, blocks[k], trusting=folder is None) for k in missing)
+            parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")
+            arriving = parallel(jobs)
             try:
                 for k, result in arriving:
-                    if store is not None:
-                        _save(store, blocks[k], result)
+                    if folder is not None:
+                        store.save(folder, blocks[k], result)
                     results[k] = result
                     bar.update()
             except TerminatedWorkerError:
                 if attempt == RESTARTS:
                     raise
+                # at the line that called `sweep`
                 warnings.warn("a worker was killed; its blocks are run again", RuntimeWarning, stacklevel=4)
             finally:
                 arriving.close()
     return [results[k] for k in range(len(blocks))]
-
-
-def _numbered(k: int, block: Block, trusted: str, digest: str) -> tuple[int, dict[str, np.ndarray]]:
-    """Run a block, after a look at its code unless this is the trusted process.
-
-    A process that is used again may hold older modules, a new one newer; and code may be edited meanwhile.
-    """
-    if trusted != _PROCESS:
-        same = not block.identity or class_identity(block.model_class) == block.identity
-        if digest != _DIGEST or not same:
-            raise ValueError(
-                "model_class must be what it was when the sweep began, and toylib too, in every process; got "
-                f"other code for {block.model_class.__qualname__}: call again (joblib's own workers are "
-                "ended by joblib.externals.loky.get_reusable_executor().shutdown()), with n_jobs=1 if what "
-                "was changed is in no file"
-            )
-    return k, block.run()
 
 
 def _collect(
@@ -361,62 +261,3 @@ def _collect(
         losses.append(np.concatenate([r["loss"] for r in results[own]]))
         histories.append(np.concatenate([r["loss_history"] for r in results[own]], axis=1))
     return Sweep(settings, seeds, models, features, np.stack(losses), np.stack(histories))
-
-
-# --- stored blocks ---------------------------------------------------------------------------------------
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or none, under a name of its own first: two runs may share the folder."""
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"a block could not be stored ({error.strerror}); those stored before are kept, the same call "
-            "continues once there is room",
-            str(path),
-        ) from None
-    finally:  # whatever ended it, Ctrl-C too
-        draft.unlink(missing_ok=True)
-
-
-def _described(block: Block) -> dict[str, Any]:
-    return {
-        "model_class": block.model_class.__qualname__,
-        "model": block.model,
-        "features": block.features,
-        "train": block.train,
-        "seeds": list(block.seeds),
-    }
-
-
-def _save(store: Path, block: Block, result: dict[str, np.ndarray]) -> None:
-    content = save({name: np.ascontiguousarray(value) for name, value in result.items()})
-    note = {**_described(block), "sha256": hashlib.sha256(content).hexdigest()}
-    _write(store / f"{block.key}.safetensors", content)
-    _write(store / f"{block.key}.json", json.dumps(note).encode())
-
-
-def _load(store: Path, block: Block) -> dict[str, np.ndarray] | None:
-    path, note = store / f"{block.key}.safetensors", store / f"{block.key}.json"
-    if not note.is_file():
-        return None  # never finished: a file without its note was being written when the run ended
-    try:
-        content, said = path.read_bytes(), dict(json.loads(note.read_bytes()))
-        if said.pop("sha256", None) != hashlib.sha256(content).hexdigest():
-            raise ValueError("its checksum does not match")
-        if json.dumps(said, sort_keys=True) != json.dumps(_described(block), sort_keys=True):  # NaN too
-            raise ValueError("its note is that of another block")
-        return load(content)
-    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
-        warnings.warn(f"{path} is damaged ({error}); it is computed again", RuntimeWarning, stacklevel=5)
-        for file in (note, path):
-            with suppress(OSError):  # what is no file is answered when the block is stored
-                file.unlink()
-        return None

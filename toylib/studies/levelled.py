@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .. import measures
 from ..checks import a_bool, a_number, a_seed, a_whole_number, checked, refuse, some_seeds, whole_number
 from ..engines.settings import learning_rates
 from ..inspection import check_plain, trainable
@@ -244,3 +245,14 @@ def relative_loss(
         for level, (y, target) in enumerate(zip(features, targets, strict=True)):
             loss[k, level] = (y[0] - target).square().sum() / (nulls[level] * len(target))
     return loss
+
+
+def features_per_neuron(
+    C: Float[Tensor, "n_instances n_hidden n_features"],
+) -> Float[np.ndarray, " n_instances"]:
+    """Mean participation ratio of each layer's neurons, less those that hold nothing; 0 if all do.
+
+    Raises: ValueError as `measures.participation_ratio` does.
+    """
+    ratio = measures.participation_ratio(C)
+    return (ratio.sum(1) / (ratio > 0).sum(1).clamp(min=1)).numpy()

@@ -7,7 +7,7 @@ a rotated hidden layer, a hidden layer without ReLU) in place of the trained mod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,15 +32,39 @@ class Layers(NamedTuple):
     stream: Integer[np.ndarray, " n_layers"]
 
 
+@checked(
+    must(
+        lambda value, numbers: numbers is None or len(numbers) == len(value),
+        "numbers must be None, or one for each value; got {numbers}",
+    ),
+    models_per_stream=a_whole_number(),
+)
+def in_streams(value: Any, models_per_stream: int, numbers: Any = None) -> Layers:
+    """Layers of models of which every models_per_stream in a row saw the same inputs.
+
+    Where `value` has a choice of the models alone, say by `best_of_streams`, numbers are theirs among all.
+
+    Raises: ValueError if models_per_stream is below 1, or value and numbers are not equally long.
+    """
+    layers = np.asarray(value)
+    return Layers(layers, np.asarray(range(len(layers)) if numbers is None else numbers) // models_per_stream)
+
+
+def polysemantic_share(
+    C: Float[Tensor, "n_instances n_hidden n_features"], *, theta: float = measures.THETA
+) -> Float[np.ndarray, " n_instances"]:
+    """Share of each layer's live neurons that have two features or more; 0 if all are dead.
+
+    Raises: ValueError as `measures.neuron_kinds` does.
+    """
+    kinds = measures.neuron_kinds(C, theta=theta)
+    return measures.polysemantic_fraction(kinds).nan_to_num(0).numpy()
+
+
 def contrast(sparse: Layers, dense: Layers) -> Interval:
     """Mean of the sparse layers' values less that of the dense layers', with a bootstrap interval."""
-    return evidence.bootstrap(
-        sparse.value,
-        dense.value,
-        statistic=lambda a, b: a.mean() - b.mean(),
-        paired=False,
-        clusters=(sparse.stream, dense.stream),
-    )
+    streams = (sparse.stream, dense.stream)
+    return evidence.difference(sparse.value, dense.value, paired=False, clusters=streams)
 
 
 def rate(layers: Layers) -> Interval:
@@ -52,7 +76,7 @@ def rate(layers: Layers) -> Interval:
     values = array("value", layers.value, ndim=1)
     if (neither := values[~np.isin(values, (0, 1))]).size:
         refuse("value must be True or False for every layer", neither[0])
-    wilson = evidence.share(int(values.sum()), len(values))
+    wilson = evidence.share_of(values)
     streams = evidence.bootstrap(values, clusters=[layers.stream])
     return Interval(wilson.estimate, min(wilson.low, streams.low), max(wilson.high, streams.high))
 

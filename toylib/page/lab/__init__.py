@@ -22,7 +22,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from ... import checks
+from ...checks import checked, choice, number, refuse, whole_number
 
 SOURCE = Path(__file__).with_name("lab.mjs").read_text(encoding="utf-8")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -46,22 +46,22 @@ def _constant(name: str) -> dict[str, Any]:
 LIMITS, PRESETS = _constant("LIMITS"), _constant("PRESETS")
 
 
-def _checked(preset: str, state: dict[str, Any]) -> dict[str, Any]:
-    checks.choice("preset", preset, list(PRESETS))
+def _possible(preset: str, state: dict[str, Any]) -> dict[str, Any]:
+    choice("preset", preset, list(PRESETS))
     for name, value in state.items():
-        checks.choice("a setting of the lab", name, list(LIMITS))
+        choice("a setting of the lab", name, list(LIMITS))
         allowed = LIMITS[name]
         if isinstance(allowed[0], str):
-            checks.choice(name, value, allowed)
+            choice(name, value, allowed)
         elif name in ("sparsity", "decay"):
-            checks.number(name, value, at_least=allowed[0], at_most=allowed[1])
+            number(name, value, at_least=allowed[0], at_most=allowed[1])
         else:
-            checks.whole_number(name, value, at_least=allowed[0], at_most=allowed[1])
+            whole_number(name, value, at_least=allowed[0], at_most=allowed[1])
     whole = {"sets": "none", **PRESETS[preset]["state"], **state}
     if whole["task"] == "output":  # what can be drawn
-        checks.whole_number("m", whole["m"], at_least=2, at_most=3)
+        whole_number("m", whole["m"], at_least=2, at_most=3)
     if whole["sets"].startswith("apart"):  # features that exclude each other cannot all be active often
-        checks.number("sparsity", whole["sparsity"], at_least=1 - 1 / int(whole["sets"][-1]))
+        number("sparsity", whole["sparsity"], at_least=1 - 1 / int(whole["sets"][-1]))
     return {"preset": preset, **state}
 
 
@@ -82,12 +82,12 @@ class Lab(anywidget.AnyWidget):
 
     def __init__(self, preset: str = "pentagon", **state: Any) -> None:
         self._text = ", ".join([f"preset={preset!r}", *(f"{k}={v!r}" for k, v in state.items())])
-        super().__init__(state=_checked(preset, state))
+        super().__init__(state=_possible(preset, state))
 
     @traitlets.validate("state")
-    def _possible(self, proposal: Any) -> dict[str, Any]:
+    def _proposed(self, proposal: Any) -> dict[str, Any]:
         state = dict(proposal["value"])
-        return _checked(state.pop("preset", "pentagon"), state)
+        return _possible(state.pop("preset", "pentagon"), state)
 
     def __repr__(self) -> str:
         return f"Lab({self._text})"
@@ -108,6 +108,63 @@ class Lab(anywidget.AnyWidget):
         return {**data, "text/plain": repr(self), "text/html": self.html()}, metadata
 
 
+# --- controls for a figure of toylib's --------------------------------------------------------------------
+
+
+def _in_words(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value.split()) < 3:
+        refuse(f"{name} must say in words what the picture shows", repr(value))
+    return value
+
+
+def _widgets(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    if not value:
+        refuse(f"{name} must be one or more ipywidgets", "none")
+    for own_name, control in value.items():
+        if not isinstance(control, ipywidgets.Widget) or not control.has_trait("value"):
+            refuse(f"{own_name} must be one of the ipywidgets with a value", repr(control))
+    return value
+
+
+def _takes_them(draw: Any, controls: dict[str, Any]) -> None:
+    try:
+        inspect.signature(draw).bind(**controls)
+    except (TypeError, ValueError) as error:  # not callable, or not with these arguments
+        refuse(f"draw must be a function of {', '.join(controls)}", f"{draw!r} ({error})")
+
+
+def _picture(draw: Callable[..., Any], values: dict[str, Any], words: str) -> str:
+    """What draw draws of the values, as an image in HTML that the words describe."""
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    before = plt.get_fignums()
+    try:
+        figure = draw(**values)
+        if not isinstance(figure, Figure):
+            raise ValueError(f"draw must return a matplotlib figure; got {figure!r}")
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=160)
+        plt.close(figure)
+    finally:  # what is left open, the notebook would show a second time
+        for left in set(plt.get_fignums()) - set(before):
+            plt.close(left)
+    return (
+        f'<img alt="{html.escape(words)}" style="max-width:100%;height:auto" '
+        f'src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    )
+
+
+def _no_picture(error: BaseException) -> str:
+    steps = "".join(traceback.format_exception(error))
+    what = "".join(traceback.format_exception_only(error))
+    return (
+        f'<div role="alert"><p>No picture for these values.</p><pre>{html.escape(what)}</pre>'
+        f"<details><summary>where</summary><pre>{html.escape(steps)}</pre></details></div>"
+    )
+
+
+@checked(_takes_them, alt=_in_words, controls=_widgets)
 def retrain(draw: Callable[..., Any], *, alt: str, **controls: Any) -> Any:
     """Controls that call `draw(**values)` again where a kernel runs; everywhere else, the picture it drew.
 
@@ -119,58 +176,20 @@ def retrain(draw: Callable[..., Any], *, alt: str, **controls: Any) -> Any:
             with a value or not named after draw's arguments, and a draw that returns something else; what
             draw itself raises at the first values.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-
     from ..notebook import Display
-
-    if not isinstance(alt, str) or len(alt.split()) < 3:
-        raise ValueError(f"alt must say in words what the picture shows; got {alt!r}")
-    if not controls:
-        raise ValueError("controls must be one or more ipywidgets; got none")
-    for name, control in controls.items():
-        if not isinstance(control, ipywidgets.Widget) or not control.has_trait("value"):
-            raise ValueError(f"{name} must be one of the ipywidgets with a value; got {control!r}")
-    try:
-        inspect.signature(draw).bind(**controls)
-    except (TypeError, ValueError) as error:  # not callable, or not with these arguments
-        raise ValueError(
-            f"draw must be a function of {', '.join(controls)}; got {draw!r} ({error})"
-        ) from None
-
-    def picture(words: str, values: dict[str, Any]) -> str:
-        before = plt.get_fignums()
-        try:
-            figure = draw(**values)
-            if not isinstance(figure, Figure):
-                raise ValueError(f"draw must return a matplotlib figure; got {figure!r}")
-            file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=160)
-            plt.close(figure)
-        finally:  # what is left open, the notebook would show a second time
-            for number in set(plt.get_fignums()) - set(before):
-                plt.close(number)
-        return (
-            f'<img alt="{html.escape(words)}" style="max-width:100%;height:auto" '
-            f'src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
-        )
 
     def values() -> dict[str, Any]:
         return {name: control.value for name, control in controls.items()}
 
-    shown = ipywidgets.HTML(picture(alt, values()))
+    shown = ipywidgets.HTML(_picture(draw, values(), alt))
 
     def redraw(change: object) -> None:
         now = values()
         try:
-            shown.value = picture(f"{alt}; now for {', '.join(f'{k} {v}' for k, v in now.items())}", now)
+            words = f"{alt}; now for {', '.join(f'{k} {v}' for k, v in now.items())}"
+            shown.value = _picture(draw, now, words)
         except BaseException as error:
-            steps = "".join(traceback.format_exception(error))
-            what = "".join(traceback.format_exception_only(error))
-            shown.value = (
-                f'<div role="alert"><p>No picture for these values.</p><pre>{html.escape(what)}</pre>'
-                f"<details><summary>where</summary><pre>{html.escape(steps)}</pre></details></div>"
-            )
+            shown.value = _no_picture(error)
             if not isinstance(error, Exception):  # the reader's Ctrl-C stops more than the picture
                 raise
 

@@ -115,7 +115,7 @@ def to_equal_loss(name: str, full: bool) -> dict:
     ours = seconds(lambda: train(model, features, progress=False, **schedule))
     if not full:
         theirs += [seconds(loop.step) * AUTHORS_STEPS for _ in range(2)]
-    losses = [float(evaluate(m, features, n_samples=50_000).sum()) for m in (loop.trained(), model)]
+    losses = [float(evaluate(m, features, n_samples=50_000).loss.sum()) for m in (loop.trained(), model)]
     label = f"to equal loss: {name}"
     if not full:
         known = {entry["name"]: entry["baseline_loss"] for entry in json.loads(KEPT.read_text())["rows"]}
@@ -249,7 +249,7 @@ def drawing(features: SparseFeatures, batch_size: int) -> float:
     """Seconds to draw one batch."""
     n = features.n_features
     room = np.empty(batch_size, np.int32), np.empty((batch_size, n), np.int32), np.empty((batch_size, n), "f")
-    state, cdf = new_stream(0, TRAINING), features.first_active_cdf(0)
+    state, cdf = new_stream(0, TRAINING), features.given_active(0)
     q = features.unit_probability[0]
     return min(
         seconds(lambda: draw(state, q, cdf, *features.units, features.signed, *room)) for _ in range(3)

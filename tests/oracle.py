@@ -1,5 +1,6 @@
 """What every engine is held against: autograd in double precision, a model at a time, on the same inputs."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,7 +8,17 @@ import jaxtyping
 import numpy as np
 import torch
 
-from toylib.draws import HELD_OUT, NOISE, TRAINING, draw_dense, draw_normal, new_stream
+from toylib.draws import (
+    AS_THEY_COME,
+    CORRELATED,
+    HELD_OUT,
+    NOISE,
+    TRAINING,
+    draw_dense,
+    draw_normal,
+    new_stream,
+)
+from toylib.engines import strata
 
 
 @contextmanager
@@ -21,11 +32,35 @@ def shape_checks_stand_aside() -> Iterator[None]:
         jaxtyping.config.update("jaxtyping_disable", before)
 
 
-def inputs(features, row, state, n, cdf):
-    """The stream's next n inputs (1, n, n_features); with a cdf, none of them empty."""
+def inputs(features, row, state, n, given):
+    """The stream's next n inputs (1, n, n_features) of those given."""
     x = np.empty((n, features.n_features), np.float32)
-    draw_dense(state, features.unit_probability[row], cdf, *features.units, features.signed, x)
+    draw_dense(state, features.unit_probability[row], given, *features.units, features.signed, x)
     return torch.from_numpy(x).double()[None]
+
+
+def alone(features, row):
+    """Probability that feature i is active and no other is, feature by feature."""
+    kind, start, members = features.units
+    p = np.zeros(features.n_features)
+    for unit, q in enumerate(features.unit_probability[row]):
+        of_unit = members[start[unit] : start[unit + 1]]
+        others = np.prod(1 - np.delete(features.unit_probability[row], unit))
+        if kind[unit] != CORRELATED or len(of_unit) == 1:
+            p[of_unit] = q * others / len(of_unit)
+    return p
+
+
+def line_of(i, features):
+    """Inputs (1, n, n_features) with feature i alone, four nodes in each of 64 cells, and their weights."""
+    node, weight = np.polynomial.legendre.leggauss(4)
+    v = (np.arange(64)[:, None] + (node + 1) / 2).ravel() / 64
+    weights = np.tile(weight / 2, 64) / 64
+    if features.signed:
+        v, weights = np.concatenate([v, -v]), np.concatenate([weights, weights]) / 2
+    x = torch.zeros(1, len(v), features.n_features, dtype=torch.float64)
+    x[0, :, i] = torch.from_numpy(v)
+    return x, torch.from_numpy(weights)
 
 
 def error(model, x, *, q=2.0, slope=0.0, noise=0.0):
@@ -48,34 +83,46 @@ def hidden(model, x, noise):
     return torch.relu(h) if model.hidden_relu else h
 
 
+def each_input(model, importance, settings, slope, x, noise=0.0):
+    """Loss and activity cost of every input."""
+    loss = (error(model, x, q=settings.loss_exponent, slope=slope, noise=noise) * importance).sum(2)
+    return loss + settings.activity_cost * hidden(model, x, noise).abs().sum(2)
+
+
 @shape_checks_stand_aside()
 def trained(model, features, settings):
     """Every instance by itself: its parameters, its mean loss, and which entries are beyond rounding."""
     rows = np.broadcast_to(features.equal_rows, model.n_instances)
     importances = torch.from_numpy(features.importance).expand(model.n_instances, -1)
     results = []
+    in_strata, _ = strata.in_strata(model, features, settings)
     for k in range(model.n_instances):
         one, row, q = model.select([k]).double(), int(rows[k]), settings.loss_exponent
         stream = int(model.seeds[k]) // settings.models_per_stream
         state, noise_state = (new_stream(stream, use + settings.data_seed) for use in (TRAINING, NOISE))
         active = float(features.active_probability[row]) if settings.skip_empty else 1.0
-        cdf = features.first_active_cdf(row) if settings.skip_empty else np.empty(0)
+        given = features.given_active(row) if settings.skip_empty else AS_THEY_COME
+        lines = np.zeros(features.n_features)
+        if in_strata[row]:
+            given, lines = strata.given_rest(features, row), alone(features, row) / active
         learned = {name: p for name, p in one.named_parameters() if p.requires_grad}
         optimiser = torch.optim.Adam(learned.values(), lr=0.0, betas=settings.betas, eps=settings.eps)
         steps = np.arange(settings.n_steps)
         total, sure = 0.0, {name: torch.ones_like(p, dtype=torch.bool) for name, p in one.named_parameters()}
         for rate, slope in zip(settings.rates(steps), settings.slopes(steps), strict=True):
-            x = inputs(features, row, state, settings.batch_size, cdf)
+            x = inputs(features, row, state, settings.batch_size, given)
             noise = 0.0
             if settings.hidden_noise:
                 drawn = np.empty((settings.batch_size, model.n_hidden), np.float32)
                 draw_normal(noise_state, settings.hidden_noise, drawn)
                 noise = torch.from_numpy(drawn).double()[None]
-            loss = (error(one, x, q=q, slope=slope, noise=noise) * importances[k]).sum(2).mean()
+            of = functools.partial(each_input, one, importances[k], settings, slope)
+            loss = (1 - lines.sum()) * of(x, noise).mean()
+            for i in np.flatnonzero(lines):
+                along, weights = line_of(i, features)
+                loss = loss + lines[i] * (of(along)[0] @ weights)
             empty = error(one, torch.zeros_like(x[:, :1]), q=q)
             loss = loss + (1 - active) / active * (empty * importances[k]).sum()
-            if settings.activity_cost:
-                loss = loss + settings.activity_cost * hidden(one, x, noise).abs().sum(2).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.param_groups[0]["lr"] = rate
@@ -99,9 +146,16 @@ def evaluated(model, features, n_samples, q=2.0):
     losses = []
     for k in range(model.n_instances):
         one, row = model.select([k]).double(), int(rows[k])
-        x = inputs(features, row, new_stream(0, HELD_OUT), n_samples, features.first_active_cdf(row))
-        active = features.active_probability[row]
-        some = (error(one, x, q=q) * importances[k]).sum(2).mean()
+        active, lines = features.active_probability[row], alone(features, row)
+        if strata.possible(model, features):
+            given = strata.given_rest(features, row)
+        else:
+            given, lines = features.given_active(row), 0 * lines
+        x = inputs(features, row, new_stream(0, HELD_OUT), n_samples, given)
+        some = (1 - lines.sum() / active) * (error(one, x, q=q) * importances[k]).sum(2).mean()
+        for i in np.flatnonzero(lines):
+            along, weights = line_of(i, features)
+            some = some + lines[i] / active * ((error(one, along, q=q) * importances[k]).sum(2)[0] @ weights)
         none = (error(one, torch.zeros_like(x[:, :1]), q=q) * importances[k]).sum()
         losses.append(float((active * some + (1 - active) * none).detach()))
     return np.array(losses)

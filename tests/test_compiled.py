@@ -244,9 +244,9 @@ def test_machine_code_is_kept_where_it_can_be_and_read_only_places_do_no_harm(tm
 
 def test_held_out_loss_is_the_same_in_pieces_of_any_size(monkeypatch):
     features, model = SparseFeatures(6, 0.3), started(ReLUHiddenModel, range(40))
-    whole = training.evaluate(model, features, n_samples=5000)
+    whole = training.evaluate(model, features, n_samples=5000).loss
     monkeypatch.setattr(inputs, "INPUT_BYTES", 1)  # 512 inputs at a time
-    np.testing.assert_allclose(training.evaluate(model, features, n_samples=5000), whole, rtol=1e-12)
+    np.testing.assert_allclose(training.evaluate(model, features, n_samples=5000).loss, whole, rtol=1e-12)
 
 
 def test_what_a_loop_calls_from_another_file_is_part_of_what_its_machine_code_depends_on():

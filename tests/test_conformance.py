@@ -38,6 +38,17 @@ SIGNED_AND_A_SET = SparseFeatures(6, 0.3, IMPORTANCE, signed=True, anticorrelate
 OPTIONS = {
     "nothing": dict(),
     "as drawn": dict(skip_empty=False),
+    "sampled": dict(data="sampled"),
+    "strata": dict(data="strata"),
+    "strata, revival": dict(data="strata", revival=0.7),
+    "strata, activity cost": dict(data="strata", activity_cost=0.05),
+    "strata, exponent 1": dict(data="strata", loss_exponent=1),
+    "strata, exponent 1.5": dict(data="strata", loss_exponent=1.5),
+    "strata, exponent 4": dict(data="strata", loss_exponent=4),
+    "strata, all of it": dict(
+        data="strata", revival=0.7, activity_cost=0.05, warmup=3, batch_size=31, loss_exponent=2.5,
+        weight_decay=0.2,
+    ),
     "revival": dict(revival=0.7),
     "activity cost": dict(activity_cost=0.05),
     "warm-up": dict(warmup=4),
@@ -104,6 +115,8 @@ def test_every_option_is_that_of_autograd_in_double_precision(model_class, optio
 @pytest.mark.parametrize("model_class", MODELS)
 def test_every_kind_of_features_is(model_class, setting, engine):
     compare(model_class, FEATURES[setting], engine)
+    if setting != "dense":  # where no feature is ever alone
+        compare(model_class, FEATURES[setting], engine, data="strata")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -111,6 +124,8 @@ def test_every_kind_of_features_is(model_class, setting, engine):
 @pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
 def test_every_size_is(model_class, size, engine):
     """Sizes that fill fours and lanes, and that do not."""
+    if size[0] > 1:
+        compare(model_class, SIZES[size], engine, size, batch_size=33, data="strata")
     compare(model_class, SIZES[size], engine, size, batch_size=33, loss_exponent=3)
     compare(model_class, SIZES[size], engine, size, batch_size=33)
 
@@ -122,7 +137,7 @@ def test_every_held_out_loss_is(model_class, setting, q, copies):
     features, model = FEATURES[setting], started(model_class)
     rows = np.tile(np.arange(len(SEEDS)), copies)
     every = features if features.n_instances == 1 else features.select(rows)
-    loss = evaluate(model.select(rows), every, n_samples=700, loss_exponent=q)
+    loss, _ = evaluate(model.select(rows), every, n_samples=700, loss_exponent=q)
     np.testing.assert_allclose(loss, evaluated(model_class, features, q)[rows], rtol=1e-4)
 
 

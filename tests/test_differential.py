@@ -185,7 +185,7 @@ def test_evaluation_is_that_of_double_precision_for_one_model_and_for_many(case,
             model.select(rows),
             features if features.n_instances == 1 else features.select(rows),
             n_samples=100,
-        )
+        ).loss
     np.testing.assert_allclose(
         loss.reshape(copies, -1), np.broadcast_to(expected, (copies, len(expected))), rtol=1e-4
     )
@@ -200,8 +200,8 @@ def test_a_hook_changes_the_loss_of_one_model_and_of_many_alike():
     for model in (one, many):
         model.register_forward_hook(lambda module, i, o: o * 0)
     null = float((features.feature_probability / 3).sum())  # the mean of x^2, of an output that is 0
-    assert evaluate(one, features)[0] == pytest.approx(null, rel=0.02)
-    np.testing.assert_allclose(evaluate(many, features), evaluate(one, features)[0], rtol=1e-6)
+    assert evaluate(one, features).loss[0] == pytest.approx(null, rel=0.02)
+    np.testing.assert_allclose(evaluate(many, features).loss, evaluate(one, features).loss[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("engine", ["kernel", "single"])

@@ -6,6 +6,7 @@ import torch
 from bad_input import refused
 
 from toylib.draws import TRAINING, draw_dense, new_stream
+from toylib.engines import strata
 from toylib.features import SparseFeatures
 
 
@@ -18,7 +19,7 @@ def non_empty(features, n, seed=0):
     x = np.empty((n, features.n_features), np.float32)
     q = features.unit_probability[0]
     state = new_stream(seed, TRAINING)
-    draw_dense(state, q, features.first_active_cdf(0), *features.units, features.signed, x)
+    draw_dense(state, q, features.given_active(0), *features.units, features.signed, x)
     return x
 
 
@@ -187,3 +188,52 @@ def test_bad_features_are_named(arguments, message):
 )
 def test_bad_sampling_is_named(arguments, message):
     refused(lambda: SparseFeatures(3, [0.1, 0.2]).sample(*arguments), message)
+
+
+# --- strata ------------------------------------------------------------------------------------------------
+
+STRATIFIED = {
+    "independent": SparseFeatures(4, np.array([[0.5, 0.2, 0.1, 0.4]])),
+    "one always active": SparseFeatures(4, np.array([[0.3, 1.0, 0.1, 0.4]])),
+    "sets": SparseFeatures(6, 0.2, correlated_sets=[[4, 1]], anticorrelated_sets=[[0, 5, 2]]),
+    "a set of one": SparseFeatures(3, 0.3, correlated_sets=[[2]]),
+    "signed": SparseFeatures(5, 0.3, signed=True),
+}
+
+
+@pytest.mark.parametrize("features", STRATIFIED.values(), ids=STRATIFIED)
+def test_the_rest_is_drawn_as_plain_draws_that_lie_on_no_line_are(features):
+    """Every pattern of active features as often as among plain draws with two active, or a correlated set."""
+    n = 200_000
+    alone, rest = strata.strata_of(features)
+    x = np.empty((n, features.n_features), np.float32)
+    draw_dense(
+        new_stream(1, TRAINING), features.unit_probability[0], strata.given_rest(features, 0), *features.units,
+        features.signed, x,
+    )  # fmt: skip
+    plain = features.sample(n, 0)[0].numpy()
+    kind, start, members = features.units
+    together = [set(members[a:b].tolist()) for k, a, b in zip(kind, start, start[1:], strict=False) if k == 1]
+    on_line = [(row != 0).sum() == 1 and {int(np.argmax(row != 0))} not in [s for s in together if len(s) > 1]
+               for row in plain]  # fmt: skip
+    active = (plain != 0).any(1)
+    assert within(np.mean(on_line), alone[0].sum(), n)
+    assert within((active & ~np.array(on_line)).mean(), rest[0], n)
+    assert alone[0].sum() + rest[0] == pytest.approx(features.active_probability[0], rel=1e-12)
+    of_rest, code = plain[active & ~np.array(on_line)] != 0, 2 ** np.arange(features.n_features)
+    size = 2**features.n_features
+    theirs = np.bincount(of_rest @ code, minlength=size) / len(of_rest)
+    ours = np.bincount((x != 0) @ code, minlength=size) / n
+    error = np.sqrt(theirs * (1 / n + 1 / len(of_rest)))
+    assert (np.abs(ours - theirs) <= 5 * error + 5 / len(of_rest)).all()
+    assert ours[theirs == 0].sum() == 0
+    values = np.abs(x[x != 0])
+    deciles = np.histogram(values, bins=10, range=(0, 1))[0] / values.size
+    assert within(deciles, np.full(10, 0.1), values.size).all()
+
+
+def test_strata_are_exact_where_they_are_tiny():
+    features = SparseFeatures(3, np.array([[1e-9, 2e-9, 3e-9]]))
+    alone, rest = strata.strata_of(features)
+    np.testing.assert_allclose(alone[0], [1e-9, 2e-9, 3e-9], rtol=1e-8)
+    np.testing.assert_allclose(rest, [2e-18 + 3e-18 + 6e-18], rtol=1e-8)

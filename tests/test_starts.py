@@ -43,7 +43,7 @@ def test_the_kept_models_come_lowest_loss_first_and_carry_their_own_seeds():
     at = found.model.seeds - 100
     np.testing.assert_array_equal(found.loss_by_round[-1][at], found.loss)
     # two models are evaluated in another layout than twenty: the same to rounding
-    np.testing.assert_allclose(evaluate(found.model, FEATURES, n_samples=512), found.loss, rtol=1e-5)
+    np.testing.assert_allclose(evaluate(found.model, FEATURES, n_samples=512).loss, found.loss, rtol=1e-5)
 
 
 def test_a_search_can_be_repeated():
@@ -85,7 +85,7 @@ def test_paired_losses_are_disjoint_parts_with_the_mean_of_the_whole():
     assert parts.shape == (8, 4)
     assert len(np.unique(parts[:, 0])) == 8
     # each part has 5000 inputs: their mean lies within 5 standard errors of an independent estimate
-    whole = evaluate(model, FEATURES, n_samples=40_000, seed=99)
+    whole = evaluate(model, FEATURES, n_samples=40_000, seed=99).loss
     error = parts.std(0, ddof=1) / np.sqrt(8)
     assert (np.abs(parts.mean(0) - whole) < 5 * np.sqrt(2) * error).all()
 

@@ -12,10 +12,11 @@ import torch
 from bad_input import refused
 
 from toylib import training
-from toylib.draws import TRAINING, draw_dense, new_stream
+from toylib.draws import AS_THEY_COME, TRAINING, draw_dense, new_stream
 from toylib.engines import inputs as drawn_inputs
-from toylib.engines import reference
-from toylib.engines.reference import Torch, loss_and_gradients
+from toylib.engines import reference, strata
+from toylib.engines.gradients import line_loss_and_gradients, loss_and_gradients
+from toylib.engines.reference import Torch
 from toylib.engines.settings import Settings, learning_rates
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
@@ -122,8 +123,12 @@ def test_leaving_out_empty_inputs_and_weighting_them_in_gives_the_same_loss_and_
         torch.testing.assert_close((1 - q) * part[1][name], gradient)
 
 
+def flat(loss, gradients):
+    return torch.cat([loss[:, None], *(g.flatten(1) for g in gradients.values())], 1).numpy()
+
+
 @pytest.mark.parametrize("model_class", MODELS)
-def test_gradients_from_non_empty_draws_have_the_expectation_of_plain_draws(model_class):
+def test_gradients_from_non_empty_draws_and_in_strata_have_the_expectation_of_plain_draws(model_class):
     features = SparseFeatures(3, np.array([[0.3, 0.1, 0.05]]), signed=True)
     q = features.empty_probability[0]
     assert q == pytest.approx(0.7 * 0.9 * 0.95)
@@ -131,23 +136,29 @@ def test_gradients_from_non_empty_draws_have_the_expectation_of_plain_draws(mode
     model = started(model_class, [5], n_features=3, n_hidden=2).select([0] * n_batches)
     importance = torch.ones(1, 3, dtype=torch.float64)
     estimates = {}
-    for name, cdf, weight in [
-        ("plain", np.empty(0), 0.0),
-        ("skip", features.first_active_cdf(0), q / (1 - q)),
+    rest = strata.strata_of(features).rest[0]
+    for name, given, sampled in [
+        ("plain", AS_THEY_COME, 1.0),
+        ("skip", features.given_active(0), 1 - q),
+        ("strata", strata.given_rest(features, 0), rest),
     ]:
         x = np.empty((n_batches * batch_size, 3), np.float32)
-        stream = new_stream(len(cdf), TRAINING)
-        draw_dense(stream, features.unit_probability[0], cdf, *features.units, features.signed, x)
+        stream = new_stream(len(given), TRAINING)
+        draw_dense(stream, features.unit_probability[0], given, *features.units, features.signed, x)
         batches = torch.from_numpy(x).double().reshape(n_batches, batch_size, 3)
-        loss, gradients = loss_and_gradients(model, batches, importance, empty_weight=weight)
-        factor = (1 - q) if weight else 1.0
-        every = [loss[:, None], *(g.flatten(1) for g in gradients.values())]
-        estimates[name] = factor * torch.cat(every, 1).numpy()
-    plain, skip = estimates["plain"], estimates["skip"]
-    # standard error of a difference of means over n batches: sqrt((var_1 + var_2) / n)
-    error = np.sqrt((plain.var(0, ddof=1) + skip.var(0, ddof=1)) / n_batches)
-    assert (np.abs(plain.mean(0) - skip.mean(0)) <= 5 * error + 1e-12).all()
-    assert skip.var(0).mean() < 0.8 * plain.var(0).mean()  # what it is for: less noise
+        empty = 0.0 if name == "plain" else q / sampled
+        loss, gradients = loss_and_gradients(model, batches, importance, empty_weight=empty)
+        estimates[name] = sampled * flat(loss, gradients)
+        if name == "strata":  # half of a line's probability for each sign
+            weight = torch.from_numpy(np.tile(strata.strata_of(features).alone / 2, 2))
+            estimates[name] += flat(*line_loss_and_gradients(model, features, importance, weight))
+    plain = estimates.pop("plain")
+    for name, less in {"skip": 0.8, "strata": 0.1}.items():
+        other = estimates[name]
+        # standard error of a difference of means over n batches: sqrt((var_1 + var_2) / n)
+        error = np.sqrt((plain.var(0, ddof=1) + other.var(0, ddof=1)) / n_batches)
+        assert (np.abs(plain.mean(0) - other.mean(0)) <= 5 * error + 1e-12).all()
+        assert other.var(0).mean() < less * plain.var(0).mean()  # what it is for: less noise
 
 
 @pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
@@ -232,7 +243,7 @@ def test_a_model_of_zero_weights_that_predicts_the_mean_has_the_null_loss(model_
         model.W.zero_()
         model.b_final[:] = torch.tensor(p / 2)
     n = 400_000
-    loss = evaluate(model, SparseFeatures(3, p[None], importance), n_samples=n, seed=1)
+    loss = evaluate(model, SparseFeatures(3, p[None], importance), n_samples=n, seed=1).loss
     null = (importance * (p / 3 - p**2 / 4)).sum()
     # the variance of sum_i I_i (x_i - p_i/2)^2 is at most (sum_i I_i)^2 / 4, each square being in [0, 1]
     assert np.abs(loss - null).max() < 5 * importance.sum() / 2 / np.sqrt(n)
@@ -243,7 +254,7 @@ def test_a_model_that_copies_its_inputs_has_no_loss():
     model = LinearModel(3, 3, [0])
     with torch.no_grad():
         model.W[0] = torch.eye(3)
-    assert evaluate(model, SparseFeatures(3, 0.5), n_samples=1000) == pytest.approx(0, abs=1e-12)
+    assert evaluate(model, SparseFeatures(3, 0.5), n_samples=1000).loss == pytest.approx(0, abs=1e-12)
 
 
 def test_pairs_of_neurons_compute_the_absolute_value_exactly():
@@ -252,29 +263,31 @@ def test_pairs_of_neurons_compute_the_absolute_value_exactly():
     with torch.no_grad():
         model.W1[0] = torch.cat([torch.eye(3), -torch.eye(3)])
         model.W2[0] = torch.cat([torch.eye(3), torch.eye(3)], 1)
-    assert evaluate(model, SparseFeatures(3, 0.5, signed=True), n_samples=1000) == pytest.approx(0, abs=1e-12)
+    assert evaluate(model, SparseFeatures(3, 0.5, signed=True), n_samples=1000).loss == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def test_the_loss_of_the_empty_input_is_counted_exactly():
     """Almost every input is empty, and outputs are the bias 1: the loss is n_features, with no noise."""
     model = ReLUOutputModel(3, 2, [0], b_init=1.0)
-    loss = evaluate(model, SparseFeatures(3, 1e-7), n_samples=10)
+    loss = evaluate(model, SparseFeatures(3, 1e-7), n_samples=10).loss
     assert loss == pytest.approx(3, abs=1e-5)
 
 
 def test_held_out_loss_of_an_instance_does_not_depend_on_those_beside_it():
     features = SparseFeatures(5, np.array([0.1, 0.5, 0.1, 0.9]), np.random.default_rng(0).random((4, 5)))
     model = ReLUHiddenModel(5, 3, range(4))
-    together = evaluate(model, features, n_samples=3000)
-    alone = [evaluate(model.select([k]), features.select([k]), n_samples=3000)[0] for k in range(4)]
+    together = evaluate(model, features, n_samples=3000).loss
+    alone = [evaluate(model.select([k]), features.select([k]), n_samples=3000).loss[0] for k in range(4)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
 def test_held_out_loss_agrees_whatever_the_memory_allowed(monkeypatch):
     features, model = SparseFeatures(5, 0.3), ReLUHiddenModel(5, 3, range(7))
-    whole = evaluate(model, features, n_samples=20_000)
+    whole = evaluate(model, features, n_samples=20_000).loss
     monkeypatch.setattr("toylib.engines.reference.BLOCK_BYTES", 24 * 16384 * 5 * 2)  # two instances at a time
-    np.testing.assert_allclose(evaluate(model, features, n_samples=20_000), whole, rtol=1e-5)
+    np.testing.assert_allclose(evaluate(model, features, n_samples=20_000).loss, whole, rtol=1e-5)
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -375,7 +388,7 @@ def test_an_instance_that_stops_keeps_the_parameters_of_its_lowest_loss(engine):
     assert len(set(stopped.kept_at)) > 1, "all stopped at once: the settings test little"
     for k, step in enumerate(stopped.kept_at.tolist()):
         losses = [  # of the whole run, on the inputs that decide
-            evaluate(_with(whole.model, whole.snapshots[s]), features, n_samples=500, seed=STOPPING)[k]
+            evaluate(_with(whole.model, whole.snapshots[s]), features, n_samples=500, seed=STOPPING).loss[k]
             for s in range(10, min(300, step + 20) + 1, 10)
         ]
         assert step == 10 * (1 + int(np.argmin(losses)))
@@ -674,12 +687,65 @@ class HiddenBias(ReLUHiddenModel):
 
 @pytest.mark.parametrize("options", [{}, {"skip_empty": False}, {"activity_cost": 0.01}])
 def test_a_model_with_a_method_of_its_own_is_trained_as_the_method_says(options):
-    known = run(ReLUHiddenModel(5, 3, range(3)), engine="torch", **options)
+    known = run(ReLUHiddenModel(5, 3, range(3)), engine="torch", data="sampled", **options)
     own = run(Copied(5, 3, range(3)), **options)
     assert own.engine == "torch"
     torch.testing.assert_close(own.model.W, known.model.W, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(own.loss_history, known.loss_history, rtol=1e-5)
-    np.testing.assert_allclose(own.loss, known.loss, rtol=1e-5)
+    error = np.hypot(own.standard_error, known.standard_error)  # of the known one with lines counted exactly
+    assert (np.abs(own.loss - known.loss) < 5 * error).all()
+    assert (own.data == "sampled").all()
+    assert "Copied has forward of its own" in own.why
+
+
+def test_a_run_says_where_its_inputs_were_in_strata():
+    features = SparseFeatures(5, np.array([0.9, 0.01, 0.01]))
+    record = run(ReLUHiddenModel(5, 3, range(3)), features)
+    assert record.data.tolist() == ["sampled", "strata", "strata"]
+    assert "variance of the gradient times time" in record.why
+    assert (run(ReLUHiddenModel(5, 3, range(3)), features, data="strata").data == "strata").all()
+    assert (run(ReLUHiddenModel(5, 3, range(3)), features, data="sampled").data == "sampled").all()
+    assert (run(ReLUHiddenModel(5, 3, range(3)), features, skip_empty=False).data == "sampled").all()
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("n_features", "options", "message"),
+    [
+        (3, {"data": "exact"}, "data must be one of auto, sampled, strata; got 'exact'"),
+        (
+            3,
+            {"data": "strata", "skip_empty": False},
+            "skip_empty must be True where data is 'strata'; got False",
+        ),
+        (
+            1,
+            {"data": "strata"},
+            "data must be 'sampled' or 'auto' where never are two units active; got 'strata'",
+        ),
+    ],
+)
+def test_strata_that_cannot_be_had_are_refused_by_name(n_features, options, message):
+    refused(
+        lambda: train(ReLUHiddenModel(n_features, 2), SparseFeatures(n_features, 0.2), **options), message
+    )
+
+
+@pytest.mark.bad_input
+def test_strata_of_a_model_with_a_method_of_its_own_are_refused_by_name():
+    refused(
+        lambda: train(Copied(5, 3), SparseFeatures(5, 0.2), data="strata"),
+        "data must be 'sampled' or 'auto' where Copied has forward of its own; got 'strata'",
+    )
+
+
+@pytest.mark.parametrize("n_models", [2, 40])  # measured by torch, and by the compiled loop
+def test_the_standard_error_of_a_loss_is_its_spread_over_held_out_sets(n_models):
+    features, model = SparseFeatures(5, 0.3), ReLUHiddenModel(5, 3, range(n_models))
+    each = [evaluate(model, features, n_samples=2000, seed=seed) for seed in range(200)]
+    spread = np.std([e.loss for e in each], axis=0, ddof=1)
+    claimed = np.sqrt(np.mean([e.standard_error**2 for e in each], axis=0))
+    np.testing.assert_allclose(claimed, spread, rtol=0.25)
 
 
 def test_parameters_of_a_models_own_learn_and_count_in_its_loss_on_empty_inputs_too():
@@ -749,7 +815,7 @@ def test_other_bad_calls_of_the_module_are_named():
         lambda: learning_rates(10, 0.1, 0, "linear"), "schedule must be one of cosine, constant; got 'linear'"
     )
     refused(
-        lambda: evaluate(MODEL, SparseFeatures(5), seed=[3, 4]),
+        lambda: evaluate(MODEL, SparseFeatures(5), seed=[3, 4]).loss,
         "seed must be a whole number from 0 to 2**53 - 1",
     )
     x = torch.zeros(2, 4, 5)

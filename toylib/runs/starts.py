@@ -146,6 +146,7 @@ def paired_losses(
     """
     # seed 0 is what `train` measures with and what chose the models
     parts = [
-        evaluate(model, features, n_samples=n_samples // n_parts, seed=1 + part) for part in range(n_parts)
+        evaluate(model, features, n_samples=n_samples // n_parts, seed=1 + part).loss
+        for part in range(n_parts)
     ]
     return np.stack(parts)

@@ -20,7 +20,7 @@ from bad_input import refused
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from toylib import models
+from toylib import checks, models
 from toylib.models import ReLUHiddenModel
 from toylib.runs import installed
 from toylib.runs.identity import class_identity
@@ -255,8 +255,8 @@ def replaced_global(patch):
     patch.setattr(models, "select", lambda model, index: model)
 
 
-def replaced_module_attribute(patch):
-    patch.setattr(models.checks, "whole_number", lambda name, value: value + 1)
+def replaced_function_that_a_rule_calls(patch):
+    patch.setattr(checks, "whole_number", lambda name, value: value + 1)
 
 
 def replaced_function_of_a_library(patch):
@@ -268,7 +268,7 @@ def another_version_of_a_library(patch):
     patch.setattr(installed, "version", lambda package: (v := found(package)) and v + ".1")
 
 
-CHANGES = [replaced_forward, replaced_flag, replaced_global, replaced_module_attribute,
+CHANGES = [replaced_forward, replaced_flag, replaced_global, replaced_function_that_a_rule_calls,
            replaced_function_of_a_library, another_version_of_a_library]  # fmt: skip
 
 

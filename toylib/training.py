@@ -56,6 +56,7 @@ class TrainingRun:
     standard_error: np.ndarray
     data: np.ndarray
     why: str
+    settings: Settings
 
     @checked(fraction=a_number(at_least=0, at_most=1))
     def best(self, fraction: float = 0.0) -> np.ndarray:
@@ -118,7 +119,7 @@ def train(
     rows = in_strata[np.broadcast_to(features.equal_rows, model.n_instances)]
     return TrainingRun(
         model, features, loss, records.history, steps[1:], steps[records.kept_at], records.taken,
-        chosen.name, seconds, error, np.where(rows, "strata", "sampled"), f"{chosen.why}; {why}",
+        chosen.name, seconds, error, np.where(rows, "strata", "sampled"), f"{chosen.why}; {why}", schedule,
     )  # fmt: skip
 
 

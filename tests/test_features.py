@@ -207,10 +207,8 @@ def test_the_rest_is_drawn_as_plain_draws_that_lie_on_no_line_are(features):
     n = 200_000
     alone, rest = strata.strata_of(features)
     x = np.empty((n, features.n_features), np.float32)
-    draw_dense(
-        new_stream(1, TRAINING), features.unit_probability[0], strata.given_rest(features, 0), *features.units,
-        features.signed, x,
-    )  # fmt: skip
+    q, given = features.unit_probability[0], strata.given_rest(features, 0)
+    draw_dense(new_stream(1, TRAINING), q, given, *features.units, features.signed, x)
     plain = features.sample(n, 0)[0].numpy()
     kind, start, members = features.units
     together = [set(members[a:b].tolist()) for k, a, b in zip(kind, start, start[1:], strict=False) if k == 1]

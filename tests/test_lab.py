@@ -531,9 +531,8 @@ def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) 
     ],
 )
 def test_an_address_that_makes_no_sense_does_no_harm(visit: Any, wrong: str) -> None:
-    still = dict(reduced_motion="reduce")  # draws the end, and does not wait for the frames of the way
-    page = visit(Lab(preset="pentagon", steps=500), address=f"{HOME}#lab-1:{wrong}", **still)
-    finished(page)
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500), address=f"{HOME}#lab-1:{wrong}")
+    page.wait_for_function("() => Boolean(document.querySelector('.toylib-lab')?.lab?.trainer)")
     state = lab_value(page, "lab.state")
     assert LIMITS["n"][0] <= state["n"] <= LIMITS["n"][1]
     assert state["task"] in LIMITS["task"]

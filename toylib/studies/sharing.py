@@ -133,9 +133,9 @@ def block_losses(
     polish: int = 2000,
     **settings: Any,
 ) -> Float[np.ndarray, "n_densities n_streams"]:
-    """Lowest loss, in every stream of inputs, of a third model whose first n_clean neurons copy a feature each.
+    """Lowest loss in every stream of inputs of a third model whose first n_clean neurons copy a feature each.
 
-    They copy the most important ones exactly; the others are left to the other neurons, as a model of its own:
+    They copy the most important ones exactly; the others are left to the other neurons, a model of its own:
     a *block*. per_stream starts are trained for n_steps at learning rate 0.1, which finds lower losses than
     0.03 where features are sparse, and the best two of them for `polish` steps at 0.03, on other inputs.
 
@@ -149,8 +149,8 @@ def block_losses(
         null = no_superposition_loss(SparseFeatures(len(rest), p, rest), 0)
         return np.repeat(null[:, None], n_streams, 1)
     seeds = np.arange(first_stream * per_stream, (first_stream + n_streams) * per_stream)
-    common = {"batch_size": 32, "models_per_stream": per_stream, **settings}
-    grid = {"densities": p, "importance": rest, "seeds": seeds, "n_evaluation": 2**13}
+    common: dict[str, Any] = {"batch_size": 32, "models_per_stream": per_stream, **settings}
+    grid: dict[str, Any] = {"densities": p, "importance": rest, "seeds": seeds, "n_evaluation": 2**13}
     run = train_grid(ReLUHiddenModel, n_hidden=n_left, n_steps=n_steps, lr=0.1, **grid, **common)
     best = best_of_streams(run.loss, per_stream)
     features = SparseFeatures(len(rest), np.repeat(p, 2 * n_streams), rest)

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from ..checks import a_number, a_whole_number, an_array, checked, depending, must, optional
+from ..checks import a_number, a_whole_number, an_array, checked, depending, must
 from ..features import SparseFeatures
 from ..measures import no_superposition_loss
 from ..models import ReLUHiddenModel
@@ -62,7 +62,6 @@ def least_shared(n_features: int, n_hidden: int) -> int:
     excess = n_features - n_hidden
     if excess <= 0:
         return 0
-    # one to three neurons carry no more than one by one, and no antichain of none has a feature
     return next(k for k in range(1, n_hidden + 1) if comb(k, k // 2) - k >= excess)
 
 
@@ -139,8 +138,8 @@ def block_losses(
     a *block*. per_stream starts are trained for n_steps at learning rate 0.1, which finds lower losses than
     0.03 where features are sparse, and the best two of them for `polish` steps at 0.03, on other inputs.
 
-    Settings are those of `train`. Raises: ValueError for more clean neurons than neurons or features,
-    importance that rises, sizes below 1, and what `train` refuses.
+    Raises: ValueError for more clean neurons than neurons or features, importance that rises, sizes below 1,
+            and what `train` refuses, which gets the other settings.
     """
     p, rest, n_left = np.asarray(densities, float), np.asarray(importance)[n_clean:], n_hidden - n_clean
     if not len(rest):
@@ -148,7 +147,7 @@ def block_losses(
     if not n_left:
         null = no_superposition_loss(SparseFeatures(len(rest), p, rest), 0)
         return np.repeat(null[:, None], n_streams, 1)
-    seeds = np.arange(first_stream * per_stream, (first_stream + n_streams) * per_stream)
+    seeds = range(first_stream * per_stream, (first_stream + n_streams) * per_stream)
     common: dict[str, Any] = {"batch_size": 32, "models_per_stream": per_stream, **settings}
     grid: dict[str, Any] = {"densities": p, "importance": rest, "seeds": seeds, "n_evaluation": 2**13}
     run = train_grid(ReLUHiddenModel, n_hidden=n_left, n_steps=n_steps, lr=0.1, **grid, **common)
@@ -229,20 +228,17 @@ class Sharing(NamedTuple):
     found=an_array(ndim=1),
     loss=an_array(ndim=1),
     needed=a_number(at_least=0, at_most=1),
-    allowed=optional(a_number(at_least=0)),
+    allowed=a_number(at_least=0),
 )
 def split(
-    found: Real[np.ndarray, " n_layers"],
-    loss: Real[np.ndarray, " n_layers"],
-    *,
-    needed: float,
-    allowed: float,
+    found: Real[np.ndarray, " n"], loss: Real[np.ndarray, " n"], *, needed: float, allowed: float
 ) -> Sharing:
     """What layers share, split into needed and incidental; the latter by whether it costs.
 
     Of a layer's share, as much as is needed counts as needed. The rest is *free* if the layer's loss is at
     most `allowed`, and *trapped* if it is above.
 
+    Shapes: found, loss (n_layers,).
     Raises: ValueError for lengths that differ or are 0, or a share outside [0, 1].
     """
     more, costs = np.maximum(found - needed, 0), loss > allowed

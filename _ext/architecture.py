@@ -4,6 +4,7 @@ The floors are those of the contract in pyproject.toml, which `make check` holds
 """
 
 import ast
+import textwrap
 import tomllib
 from collections import Counter
 from html import escape
@@ -15,7 +16,7 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "toylib"
-WIDTH, HEIGHT, GAP = 720, 46, 34  # of the picture; of a floor; between floors
+WIDTH, HEIGHT, GAP = 720, 60, 34  # of the picture; of a floor; between floors
 
 
 def floors() -> list[list[str]]:
@@ -74,14 +75,18 @@ def drawing() -> str:
     for room, (x, y, w) in places.items():
         paths = [path.relative_to(PACKAGE).with_suffix("").parts for path in files(room)]
         inside = " ".join(dict.fromkeys(p[1] for p in paths if len(p) > 1 and not p[1].startswith("__")))
+        lines = textwrap.wrap(inside, int(w / 6.6))  # a letter of 11.5 px is about so wide
         parts.append(
             f'<rect x="{x:.0f}" y="{y}" width="{w:.0f}" height="{HEIGHT}" rx="6" stroke="currentColor" '
             'style="fill:var(--pst-color-background,#fff)"/>'
-            f'<text x="{x + w / 2:.0f}" y="{y + (20 if inside else 28)}" text-anchor="middle" '
+            f'<text x="{x + w / 2:.0f}" y="{y + (35 - 7 * len(lines))}" text-anchor="middle" '
             f'font-weight="600" font-size="15" fill="currentColor">{escape(room)}</text>'
-            f'<text x="{x + w / 2:.0f}" y="{y + 37}" text-anchor="middle" font-size="11.5" '
-            f'fill="currentColor">{escape(inside)}</text>'
         )
+        parts += [
+            f'<text x="{x + w / 2:.0f}" y="{y + 52 - 7 * len(lines) + 14 * k}" text-anchor="middle" '
+            f'font-size="11.5" fill="currentColor">{escape(line)}</text>'
+            for k, line in enumerate(lines)
+        ]
     height = len(layers) * (HEIGHT + GAP) - GAP + 4
     words = "; ".join(" and ".join(layer) for layer in layers)
     label = f"The rooms of toylib by floor, from the top: {words}. Arrows to the lowest are left out."

@@ -1,6 +1,7 @@
 """What `make test` notices when a chapter, re-executed, differs from what is saved: book/conftest.py at work.
 
-One small notebook is executed; copies with one difference each are put through nbval, all in one run.
+A few cells are executed; copies with one difference each are put through nbval, all in one run and, but for
+those that end it, in one kernel.
 """
 
 import copy
@@ -69,18 +70,30 @@ FAIL = {
 }
 
 
+ENDS = ("kills_its_kernel", "ends_its_kernel")
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """For each notebook, what nbval said of its cells: passed, failed, error."""
+    """For each copy, what nbval said of its cells: passed, failed, error."""
     folder = tmp_path_factory.mktemp("chapters")
     shutil.copy(ROOT / "book" / "conftest.py", folder)
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
     # without it, ipykernel warns of its connection by TCP on the terminal
     NotebookClient(book, extra_arguments=["--log-level=ERROR"], record_timing=False).execute()
+    notebooks = {name: nbformat.v4.new_notebook() for name in ("one_after_the_other", *ENDS)}
+    places: dict[str, list[tuple[str, int]]] = {}
     for name, change in {**PASS, **FAIL}.items():
         changed = copy.deepcopy(book)
         change(changed)
-        nbformat.write(changed, folder / f"{name}.ipynb")
+        for k, cell in enumerate(changed.cells):
+            cell.id = f"{name}-{k}"
+        stem = name if name in ENDS else "one_after_the_other"
+        first = len(notebooks[stem].cells)
+        places[name] = [(stem, first + k) for k in range(len(CELLS))]
+        notebooks[stem].cells += changed.cells
+    for stem, notebook in notebooks.items():
+        nbformat.write(notebook, folder / f"{stem}.ipynb")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", ".", "--nbval", "--nbval-current-env", "-v", "--color=no"],
         cwd=folder,
@@ -89,10 +102,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         timeout=300,
     )
     lines = re.findall(
-        r"^(\w+)(?:\.|::)ipynb::Cell \d+ (PASSED|FAILED|ERROR|SKIPPED)", run.stdout, re.MULTILINE
+        r"^(\w+)(?:\.|::)ipynb::Cell (\d+) (PASSED|FAILED|ERROR|SKIPPED)", run.stdout, re.MULTILINE
     )
-    assert lines, run.stdout + run.stderr
-    return {name: {said for other, said in lines if other == name} for name in {**PASS, **FAIL}}
+    said = {(stem, int(cell)): word for stem, cell, word in lines}
+    assert len(said) == len(CELLS) * len(places), run.stdout + run.stderr
+    return {name: {said[place] for place in of} for name, of in places.items()}
 
 
 @pytest.mark.slow
@@ -108,7 +122,7 @@ def test_chapter_fails_when_what_it_says_differs(name: str, results: Any) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kills_its_kernel", "ends_its_kernel"])
+@pytest.mark.parametrize("name", ENDS)
 def test_a_kernel_that_dies_is_said_at_once_and_the_cells_after_it_are_not_run(
     name: str, results: Any
 ) -> None:

@@ -566,10 +566,11 @@ def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected)
 
 
 def test_two_runs_on_one_folder_both_end_with_the_same_numbers(tmp_path, longer_expected):
-    processes = [start(tmp_path, "longer()") for _ in range(2)]
-    for process in processes:
-        error = process.communicate(timeout=300)[1]
-        assert process.returncode == 0, error
+    process = start(tmp_path, "longer()")
+    wait_for_blocks(tmp_path, 1, process)
+    assert_same(longer_result(tmp_path), longer_expected)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, error
     assert len(list(tmp_path.glob("*.json"))) == 12
     assert not list(tmp_path.glob("*.tmp"))
     assert_same(longer_result(tmp_path), longer_expected)

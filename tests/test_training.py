@@ -16,11 +16,12 @@ from toylib.draws import AS_THEY_COME, TRAINING, draw_dense, new_stream
 from toylib.engines import inputs as drawn_inputs
 from toylib.engines import reference, strata
 from toylib.engines.gradients import line_loss_and_gradients, loss_and_gradients
+from toylib.engines.records import STOPPING
 from toylib.engines.reference import Torch
 from toylib.engines.settings import Settings, learning_rates
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.training import STOPPING, evaluate, train
+from toylib.training import evaluate, train
 
 MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel]
 SIGNED = SparseFeatures(5, 0.5, signed=True)

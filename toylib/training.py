@@ -8,8 +8,6 @@ settings, not on its neighbours; the engines differ by rounding.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, NamedTuple
@@ -24,13 +22,12 @@ from .checks import a_bool, a_number, a_seed, a_whole_number, checked, optional
 from .draws import HELD_OUT, new_stream
 from .engines import strata
 from .engines.gradients import errors, line_losses
+from .engines.records import Records, in_threads
 from .engines.settings import Settings
 from .features import SparseFeatures
 from .inspection import check_match, trainable
 from .models import ToyModel
 from .progress import progress_bar
-
-STOPPING = 2**52  # seed of the held-out inputs that decide when to stop: nothing is measured on them
 
 
 @dataclass
@@ -94,7 +91,7 @@ def train(
     in_strata, why = strata.in_strata(model, features, schedule)
     workers = workers or joblib.cpu_count()
     blocks = chosen.blocks(model, features, workers)
-    records = _Records(model, schedule)
+    records = Records(model, schedule, _held_out_loss)
     started = time.perf_counter()
     total = schedule.n_steps * len(blocks)
     with progress_bar(shown=progress, total=total, desc="train", unit="step") as bar:
@@ -110,7 +107,7 @@ def train(
 
             chosen.train(part, part_features, schedule.bounds, report, stopped)
 
-        _side_by_side(run_block, blocks, workers)
+        in_threads(run_block, blocks, workers)
     seconds = time.perf_counter() - started
     loss, error = evaluate(
         model, features, n_samples=schedule.n_evaluation, loss_exponent=schedule.loss_exponent
@@ -121,75 +118,6 @@ def train(
         model, features, loss, records.history, steps[1:], steps[records.kept_at], records.taken,
         chosen.name, seconds, error, np.where(rows, "strata", "sampled"), f"{chosen.why}; {why}", schedule,
     )  # fmt: skip
-
-
-def _side_by_side(run_block: Any, blocks: Iterable[np.ndarray], workers: int) -> None:
-    """Run every block, `workers` at a time; after Ctrl-C or an error they end within a few steps."""
-    stopped = Event()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            running = {pool.submit(run_block, rows, stopped) for rows in blocks}
-            while (
-                running
-            ):  # in turns: where waiting for a lock cannot be interrupted, Ctrl-C comes between two
-                done, running = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-                for block in done:
-                    block.result()
-        finally:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-
-
-class _Records:
-    """What a run keeps as it goes: losses, snapshots, and for each instance its parameters so far."""
-
-    def __init__(self, model: ToyModel, settings: Settings) -> None:
-        self.settings, self.parameters = settings, model.state_dict()
-        self.history = np.full((len(settings.bounds) - 1, model.n_instances), np.nan)
-        self.lowest = np.full(model.n_instances, np.inf)
-        self.kept_at = np.zeros(model.n_instances, int)  # a record
-        self.taken = {
-            step: {key: value.clone() for key, value in self.parameters.items()}
-            for step in settings.snapshots
-        }
-
-    def steps_since(self, step: int) -> int:
-        """Steps since the record before this one."""
-        return step - self.settings.bounds[self.settings.bounds.index(step) - 1]
-
-    def keep(
-        self,
-        rows: np.ndarray,
-        part: ToyModel,
-        features: SparseFeatures,
-        step: int,
-        loss: np.ndarray,
-        stopped: Event,
-    ) -> bool:
-        """Keep what this record brought to these rows; whether an instance of them goes on."""
-        record, patience = self.settings.bounds.index(step), self.settings.patience
-        going = record - self.kept_at[rows] <= (patience or record)
-        better = going
-        if patience:
-            held_out, _ = _held_out_loss(
-                part, features, self.settings.n_evaluation, STOPPING, self.settings.loss_exponent, stopped
-            )
-            better = going & (held_out < self.lowest[rows])
-            if not stopped.is_set():
-                self.lowest[rows[better]] = held_out[better]
-        if stopped.is_set():
-            return False
-        self.history[record - 1, rows[going]] = loss[going]
-        self.kept_at[rows[better]] = record
-        self._copy(part, rows, better, self.parameters)
-        if step in self.taken:
-            self._copy(part, rows, going, self.taken[step])
-        return bool((record - self.kept_at[rows] < (patience or record)).any())
-
-    @staticmethod
-    def _copy(part: ToyModel, rows: np.ndarray, chosen: np.ndarray, to: dict[str, Tensor]) -> None:
-        for key, value in part.state_dict().items():
-            to[key][rows[chosen]] = value[chosen]
 
 
 class Evaluation(NamedTuple):

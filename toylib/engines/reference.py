@@ -34,10 +34,10 @@ class _Streams:
     hidden_noise: float
 
     @classmethod
-    def of(cls, features: SparseFeatures, seeds: np.ndarray, settings: Settings, shares: Shares) -> _Streams:
+    def of(cls, features: SparseFeatures, seeds: np.ndarray, settings: Settings, share: Shares) -> _Streams:
         keys, of_instance = features.streams(seeds, settings.models_per_stream)
         states = [new_stream(stream, TRAINING + settings.data_seed) for _, stream in keys]
-        conditions = [given(features, row, settings, shares) for row in keys[:, 0].tolist()]
+        conditions = [given(features, row, settings, share) for row in keys[:, 0].tolist()]
         noises = [new_stream(stream, NOISE + settings.data_seed) for _, stream in keys]
         return cls(features, keys[:, 0], states, of_instance, conditions, noises, settings.hidden_noise)
 
@@ -64,6 +64,38 @@ class _Streams:
         if like.is_cuda:  # a copy from pinned memory lets the next inputs be drawn meanwhile
             sent = sent.pin_memory()
         return sent.to(like.device, like.dtype, non_blocking=like.is_cuda)[self.of_instance]
+
+
+class _Objective:
+    """What is minimised: the loss on sampled inputs, on lines and on the empty input, each by its share."""
+
+    def __init__(self, model: ToyModel, features: SparseFeatures, settings: Settings, share: Shares) -> None:
+        self.features, self.in_strata = features, bool(share.in_strata.any())
+        self.terms: Any = {
+            "activity_cost": settings.activity_cost, "loss_exponent": settings.loss_exponent
+        }  # fmt: skip
+        like: Any = {"dtype": model.b_final.dtype, "device": model.b_final.device}
+        empty = (share.empty / share.sampled)[:, None]
+        self.importance, self.sampled, self.lines, self.empty = (
+            torch.tensor(part, **like) for part in (features.importance, share.sampled, share.lines, empty)
+        )
+
+    def at(
+        self, model: ToyModel, x: Tensor, slope: float, noise: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss (n_instances,) and gradients by parameter; slope is that of shut output ReLUs."""
+        loss, gradients = loss_and_gradients(
+            model, x, self.importance, empty_weight=self.empty, revival=slope, noise=noise, **self.terms
+        )
+        if self.in_strata:
+            on_lines, along = line_loss_and_gradients(
+                model, self.features, self.importance, self.lines, revival=slope, **self.terms
+            )
+            loss = self.sampled * loss + on_lines
+            for name, gradient in gradients.items():
+                gradient *= self.sampled.reshape(-1, *[1] * (gradient.ndim - 1))
+                gradient += along[name]
+        return loss, gradients
 
 
 class Torch:
@@ -110,17 +142,10 @@ class Torch:
         parameters = trainable(model)
         for parameter in parameters.values():  # fused Adam reads memory in order: gradients have this layout
             parameter.data = parameter.data.contiguous()
-        device, dtype = model.b_final.device, model.b_final.dtype
         share = shares(model, features, settings)
         streams = _Streams.of(features, model.seeds, settings, share)
-        importance = torch.tensor(features.importance, dtype=dtype, device=device)
-        sampled, lines, empty_weight = (
-            torch.tensor(part, dtype=dtype, device=device)
-            for part in (share.sampled, share.lines, (share.empty / share.sampled)[:, None])
-        )
-        terms: Any = {
-            "activity_cost": settings.activity_cost, "loss_exponent": settings.loss_exponent
-        }  # fmt: skip
+        objective = _Objective(model, features, settings, share)
+        device = model.b_final.device
         fused = True if device.type in ("cpu", "cuda") else None
         optimiser = torch.optim.Adam(
             parameters.values(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=fused
@@ -132,18 +157,8 @@ class Torch:
                 if stopped.is_set():
                     return
                 x = streams.draw(settings.batch_size, model.b_final)
-                loss, gradients = loss_and_gradients(
-                    model, x, importance, empty_weight=empty_weight, revival=slope, **terms,
-                    noise=streams.noise(settings.batch_size, model) if settings.hidden_noise else None,
-                )  # fmt: skip
-                if share.in_strata.any():
-                    on_lines, along = line_loss_and_gradients(
-                        model, features, importance, lines, revival=slope, **terms
-                    )
-                    loss = sampled * loss + on_lines
-                    for name, gradient in gradients.items():
-                        gradient *= sampled.reshape(-1, *[1] * (gradient.ndim - 1))
-                        gradient += along[name]
+                noise = streams.noise(settings.batch_size, model) if settings.hidden_noise else None
+                loss, gradients = objective.at(model, x, slope, noise)
                 total += loss
                 for name, gradient in gradients.items():
                     parameters[name].grad = gradient

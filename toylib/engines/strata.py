@@ -144,9 +144,9 @@ def shares(model: ToyModel, features: SparseFeatures, settings: Settings) -> Sha
     return Shares(chosen, np.where(chosen, strata.rest / active, 1.0), lines, (1 - active) / active, active)
 
 
-def given(features: SparseFeatures, row: int, settings: Settings, shares: Shares) -> np.ndarray:
+def given(features: SparseFeatures, row: int, settings: Settings, share: Shares) -> np.ndarray:
     """For `draws.draw`: which inputs are sampled."""
-    if shares.in_strata[row]:
+    if share.in_strata[row]:
         return given_rest(features, row)
     return features.given_active(row) if settings.skip_empty else AS_THEY_COME
 

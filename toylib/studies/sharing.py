@@ -118,6 +118,8 @@ _room = must(
     n_streams=a_whole_number(),
     per_stream=a_whole_number(at_least=2),
     first_stream=a_whole_number(at_least=0),
+    n_steps=a_whole_number(),
+    polish=a_whole_number(),
 )
 def block_losses(
     n_clean: int,
@@ -239,7 +241,7 @@ def split(
     most `allowed`, and *trapped* if it is above.
 
     Shapes: found, loss (n_layers,).
-    Raises: ValueError for lengths that differ or are 0, or a share outside [0, 1].
+    Raises: ValueError for lengths that differ or are 0, `needed` outside [0, 1], or `allowed` below 0.
     """
     more, costs = np.maximum(found - needed, 0), loss > allowed
     return Sharing(

@@ -41,6 +41,7 @@ export OMP_NUM_THREADS := 1
 # on the command line only: Windows' Linux, for one, has set NAME to that of the machine
 export NAME :=
 export URL :=
+export REASON :=
 export PYTHONUTF8 := 1
 # foolbox asks for git when it is imported, and would stop where there is none
 export GIT_PYTHON_REFRESH := quiet
@@ -69,7 +70,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims bench lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -151,6 +152,9 @@ reproduce: $(READY)  ## re-execute every chapter from nothing, build the site
 claims: $(READY)  ## the scoreboard as a table; JSON=1 writes _build/claims.json
 	@mkdir -p _build
 	@$(PY) -m toylib.page claims $(if $(JSON),--json _build/claims.json)
+
+register: $(READY)  ## enter what the claims ask in the register; REASON="why"
+	@$(PY) -m toylib.page register --reason "$$REASON"
 
 bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 their larger configurations to the end
 	@mkdir -p _build

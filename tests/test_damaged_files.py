@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from toylib import evidence
+from toylib import claims, evidence
 from toylib.models import ReLUOutputModel
 from toylib.page import commands, notebook, records, stamps
 from toylib.runs import store
@@ -56,16 +56,9 @@ def changed(document, path, new):
 
 
 def a_chapter():
-    claim = evidence.Claim("claim-9", "S", "P; refuted if not")
-    verdict = claim.judge(
-        measure="m",
-        estimate=0.5,
-        low=0.4,
-        high=0.6,
-        n_models=7,
-        tests={"holds": True},
-        controls={"null": 0.1},
-    )
+    claim = claims.Claim("claim-9", "S", "P", [claims.Rule("share", above=0.3)])
+    share = evidence.Interval(0.5, 0.4, 0.6)
+    verdict = claim.judge(measure="m", n_models=7, found={"share": share}, controls={"null": 0.1})
     output = new_output("execute_result", data=verdict._repr_mimebundle_(), execution_count=1)
     pages = {
         stamps.STAMP: {"modules": {"toylib.evidence": "0"}, "packages": {"numpy": "1"}},

@@ -1,18 +1,13 @@
-"""Intervals that cover, trend tests that see a trend and no ghost, verdicts, and the chapters' records."""
+"""Intervals that cover, trend tests that see a trend and no ghost."""
 
-import json
 import math
-import re
 
 import numpy as np
 import pytest
 from bad_input import table
-from hypothesis import given
-from hypothesis import strategies as st
 
 from toylib import evidence
-from toylib.evidence import Claim, bootstrap, rising_trend, share, spearman, verdict_of
-from toylib.page.records import of_notebooks
+from toylib.evidence import bootstrap, rising_trend, share, spearman
 
 # --- intervals -------------------------------------------------------------------------------------------
 
@@ -220,162 +215,6 @@ def test_effect_size_of_separated_equal_and_tied_samples():
     assert evidence.effect_size([1, 2], [1, 2]) == 0.5
 
 
-# --- verdicts --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("tests", "expected"),
-    [
-        ({"claim": True}, "supported"),
-        ({"claim": True, "control": True}, "supported"),
-        ({"claim": True, "control": False}, "partly supported"),
-        ({"claim": False, "control": True}, "not supported"),
-        ({"claim": False}, "not supported"),
-        ({"claim": np.bool_(True), "control": np.bool_(False)}, "partly supported"),
-    ],
-)
-def test_a_verdict_follows_from_its_tests(tests, expected):
-    assert verdict_of(tests) == expected
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=6))
-def test_one_more_failure_never_improves_a_verdict(results):
-    order = ["not supported", "partly supported", "supported"]
-    before = verdict_of({str(k): result for k, result in enumerate(results)})
-    for flipped in range(len(results)):
-        after = verdict_of({str(k): result and k != flipped for k, result in enumerate(results)})
-        assert order.index(after) <= order.index(before)
-
-
-CLAIM = Claim("claim-1", "Neurons <mix> features.", "More than half; refuted if the interval reaches 0.5.")
-NUMBERS = dict(measure="share", estimate=0.7, low=0.6, high=0.8, n_models=1000)
-
-
-def judged(**changes):
-    arguments = {**NUMBERS, "tests": {"above one half": True}, "controls": {"random": 0.1}, **changes}
-    return CLAIM.judge(**arguments)
-
-
-def test_a_verdict_displays_stable_text_and_carries_its_numbers():
-    bundle = judged()._repr_mimebundle_()
-    assert bundle["text/plain"] == "claim-1: supported"
-    assert "share: <b>0.7</b> [0.6, 0.8]" in bundle["text/html"]
-    assert "&lt;mix&gt;" in bundle["text/html"]
-    record = bundle[evidence.MIME]
-    assert json.loads(json.dumps(record)) == record
-    assert (record["estimate"], record["n_models"], record["verdict"]) == (0.7, 1000, "supported")
-    assert record["tests"] == {"above one half": True}
-    assert record["controls"] == {"random": 0.1}
-
-
-def test_a_verdict_shows_which_tests_held_and_which_failed():
-    shown = judged(tests={"first": True, "second": False})._repr_mimebundle_()["text/html"]
-    assert "first: <b>&#10003; holds</b>" in shown
-    assert "second: <b>&#10007; fails</b>" in shown
-    heads = re.findall("<th>(.*?)</th>", shown)
-    assert heads == ["Claim", "Prediction", "Measured", "Models", "Test", "Test", "Control"]  # and no Why
-
-
-def test_an_interval_may_end_at_its_estimate():
-    assert judged(low=0.7).low == judged(high=0.7).high == 0.7
-
-
-def test_a_claim_shown_before_its_run_is_recorded_as_not_tested():
-    bundle = CLAIM._repr_mimebundle_()
-    assert bundle["text/plain"] == "claim-1: prediction stated"
-    assert "More than half; refuted" in bundle["text/html"]
-    assert bundle[evidence.MIME]["verdict"] == "not tested"
-    assert CLAIM.not_tested("no weights").why == "no weights"
-    assert bundle[evidence.MIME]["why"] == "the chapter stops before its verdict"
-    shown = CLAIM.not_tested("no weights")._repr_mimebundle_()["text/html"]
-    assert "<th>Why</th><td>no weights</td>" in shown
-
-
-def notebook_with(path, *claims):
-    outputs = [{"output_type": "display_data", "data": claim._repr_mimebundle_()} for claim in claims]
-    cells = [
-        {"cell_type": "markdown", "source": "# A chapter"},
-        *({"cell_type": "code", "source": "", "outputs": [output]} for output in outputs),
-    ]
-    path.write_text(json.dumps({"cells": cells}))
-    return path
-
-
-def test_records_are_read_back_and_the_last_of_an_id_wins(tmp_path):
-    a = notebook_with(tmp_path / "one.ipynb", CLAIM, judged())
-    b = notebook_with(tmp_path / "two.ipynb", Claim("claim-2", "S", "P"))
-    found = of_notebooks([a, b])
-    assert [(r["id"], r["chapter"], r["verdict"]) for r in found] == [
-        ("claim-1", "one", "supported"),
-        ("claim-2", "two", "not tested"),
-    ]
-
-
-def test_a_chapter_that_ends_untested_is_so_even_if_it_was_judged_before(tmp_path):
-    untested = CLAIM.not_tested("weights are gone")
-    (found,) = of_notebooks([notebook_with(tmp_path / "one.ipynb", judged(), untested)])
-    assert found["verdict"] == "not tested"
-
-
-def test_a_claim_cannot_take_the_place_of_another_chapters(tmp_path):
-    old = notebook_with(tmp_path / "old.ipynb", CLAIM, judged())
-    new = notebook_with(tmp_path / "new.ipynb", CLAIM)
-    with pytest.raises(ValueError, match=r"new\.ipynb must .* an unused.*'claim-1', which old has"):
-        of_notebooks([old, new])
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        '{"cells": 3}',
-        json.dumps({"cells": [{"outputs": [{"data": {evidence.MIME: 5}}]}]}),
-        json.dumps({"cells": [{"outputs": [{"data": {evidence.MIME: {"id": "x"}}}]}]}),
-    ],
-)
-def test_a_damaged_notebook_is_named(tmp_path, text):
-    path = tmp_path / "damaged.ipynb"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"damaged\.ipynb"):
-        of_notebooks([path])
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("id", 5),
-        ("statement", None),
-        ("prediction", ["P"]),
-        ("measure", 0),
-        ("why", None),
-        ("verdict", "proven"),
-        ("estimate", "0.7"),
-        ("low", None),
-        ("high", math.inf),
-        ("n_models", True),
-        ("tests", ["above one half"]),
-        ("tests", {"above one half": 1}),
-        ("controls", [0.1]),
-        ("controls", {"random": None}),
-    ],
-)
-def test_a_record_with_one_field_of_another_kind_is_damaged(tmp_path, field, value):
-    path = notebook_with(tmp_path / "one.ipynb", judged())
-    assert len(of_notebooks([path])) == 1
-    content = json.loads(path.read_text())
-    content["cells"][1]["outputs"][0]["data"][evidence.MIME][field] = value
-    path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"one\.ipynb holds a damaged record"):
-        of_notebooks([path])
-
-
-def test_a_missing_notebook_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"missing\.ipynb must be a notebook; FileNotFoundError"):
-        of_notebooks([tmp_path / "missing.ipynb"])
-
-
 NAN = float("nan")
 BAD = [
     (lambda: bootstrap(1.0), "samples must hold at least 2 seeds; got [1]"),
@@ -420,22 +259,6 @@ BAD = [
         "statistic must give a number; got an array of shape (2,)",
     ),
     (lambda: bootstrap([1, 2], clusters=5), "clusters must be a list of arrays of labels; got int"),
-    (lambda: of_notebooks("one.ipynb"), "paths must be a list of notebooks; got 'one.ipynb'"),
-    (lambda: verdict_of({}), "tests must name at least one test, as {name: bool}; got {}"),
-    (lambda: verdict_of([True]), "tests must name at least one test, as {name: bool}; got [True]"),
-    (lambda: judged(measure=5), "measure must be a text that is not empty; got 5"),
-    (lambda: judged(measure=" "), "measure must be a text that is not empty; got ' '"),
-    (lambda: judged(controls=5), "controls must be {name: number or text}; got 5"),
-    (lambda: verdict_of({"a": 1}), "tests must be True or False; got 1 for 'a'"),
-    (lambda: Claim("", "S", "P"), "id must be a text that is not empty; got ''"),
-    (lambda: Claim("x", "S", " "), "prediction must be a text that is not empty"),
-    (lambda: judged(estimate=NAN), "estimate must be a finite number; got nan"),
-    (lambda: judged(low=-math.inf), "low must be a finite number; got -inf"),
-    (lambda: judged(high=None), "high must be a finite number; got None"),
-    (lambda: judged(low=0.75), "estimate must lie in [low, high] = [0.75, 0.8]; got 0.7"),
-    (lambda: judged(n_models=0), "n_models must be a whole number, 1 or more; got 0"),
-    (lambda: judged(tests={}), "tests must name at least one test"),
-    (lambda: judged(controls={"random": NAN}), "random must be a finite number; got nan"),
 ]
 
 

@@ -12,13 +12,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 import toylib
-from toylib.evidence import MIME
+from toylib.claims import MIME
 from toylib.page import commands, notebook, records, stamps
 
-SETUP = "from toylib import evidence\nfrom toylib.page import notebook\nnotebook.setup()"
-CLAIM = 'claim = evidence.Claim("claim-9", "S", "P; refuted if not")\nclaim'
-NUMBERS = 'measure="m", estimate=0.5, low=0.4, high=0.6, n_models=7'
-VERDICT = f'claim.judge({NUMBERS}, tests={{"holds": True}}, controls={{}})'
+SETUP = "from toylib import claims, evidence\nfrom toylib.page import notebook\nnotebook.setup()"
+RULES = '[claims.Rule("s", above=0.3)]'
+CLAIM = f'claim = claims.Claim(id="claim-9", statement="S", setting="P", rules={RULES})\nclaim'
+VERDICT = 'claim.judge(measure="m", n_models=7, found={"s": evidence.Interval(0.5, 0.4, 0.6)})'
 
 
 def write(path, *sources):
@@ -64,19 +64,19 @@ def test_claims_are_printed_and_written(book, tmp_path, capsys):
         "chapter": "chapter",
         "verdict": "supported",
         "n_models": 7,
-        "prediction": "P; refuted if not",
+        "prediction": "P",
     }
     assert expected.items() <= claim.items()
 
 
 def test_a_changed_line_of_toylib_makes_the_chapter_stale_and_is_named(book, tmp_path, monkeypatch, capsys):
     changed = shutil.copytree(stamps.PACKAGE_FOLDER, tmp_path / "toylib")
-    module = changed / "evidence" / "claims.py"
+    module = changed / "claims" / "rules.py"
     module.write_text(module.read_text() + "\n# another line\n")
     monkeypatch.setattr(stamps, "PACKAGE_FOLDER", changed)
     assert commands.main(["check", "--book", str(book)]) == 1
     error = capsys.readouterr().err
-    assert "chapter.ipynb is stale: toylib.evidence.claims has changed" in error
+    assert "chapter.ipynb is stale: toylib.claims.rules has changed" in error
     assert "2 of 2 chapters are stale" in error
 
 

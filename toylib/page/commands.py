@@ -3,6 +3,7 @@
 python -m toylib.page execute [--all] [CHAPTER ...]
 python -m toylib.page check
 python -m toylib.page claims [--json FILE]
+python -m toylib.page register --reason TEXT
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import joblib
 
 from .records import FRONT_PAGE, chapters, opened, read, shown_estimate
+from .register import enter, unregistered
 from .stamps import cells_digest, stale
 
 CELL_TIMEOUT = 900  # seconds
@@ -99,11 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checking.add_argument("paths", nargs="*", type=Path)
     reading = commands.add_parser("claims", help="print the verdicts")
     reading.add_argument("--json", type=Path, help="write them here too")
-    for command in (running, checking, reading):
+    entering = commands.add_parser("register", help="register what the claims ask")
+    entering.add_argument("--reason", required=True, help="why they ask it, or ask it otherwise")
+    for command in (running, checking, reading, entering):
         command.add_argument("--book", type=Path, default=Path("book"), help="the chapters' folder")
     options = parser.parse_args(arguments)
     try:
-        return {"execute": _execute, "check": _check, "claims": _claims}[options.command](options)
+        chosen = {"execute": _execute, "check": _check, "claims": _claims, "register": _register}
+        return chosen[options.command](options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -176,7 +181,16 @@ def _check(options: argparse.Namespace) -> int:
         print(f"{n_stale} of {len(found)} chapters are stale; `make book` executes them", file=sys.stderr)
     else:
         print(f"{len(found)} chapters are up to date")
-    return 1 if n_stale else 0
+    faults = [] if options.paths else unregistered(options.book)
+    for fault in faults:
+        print(f"{fault}; `make register REASON=...` enters it", file=sys.stderr)
+    return 1 if n_stale or faults else 0
+
+
+def _register(options: argparse.Namespace) -> int:
+    entered = enter(options.book, options.reason)
+    print(f"registered: {', '.join(entered)}" if entered else "every claim is registered as it stands")
+    return 0
 
 
 def _claims(options: argparse.Namespace) -> int:
@@ -185,9 +199,11 @@ def _claims(options: argparse.Namespace) -> int:
         print(f"{claim['id']:16} {claim['verdict']:17} {shown_estimate(claim)}\n    {claim['statement']}")
         if claim["measure"]:
             print(f"    {claim['measure']}")
+        if claim["why"]:
+            print(f"    {claim['why']}")
     if options.json:
         names = ["id", "chapter", "statement", "prediction", "measure", "estimate", "low", "high"]
-        names += ["n_models", "controls", "verdict", "tests"]
+        names += ["n_models", "controls", "settled", "verdict", "why", "rules", "tests"]
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps([{n: c[n] for n in names} for c in claims], indent=1) + "\n")
         print(f"written to {options.json}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Rule, a_kind, checked, depending, refuse
+from . import cards
 from .records import figure, read, shown_estimate
 from .stamps import EXERCISES, GALLERY, SCOREBOARD, STAMP, content_stamp, gallery_stamp, stamp
 
@@ -37,6 +38,7 @@ def setup() -> Display:
 
         if get_ipython() is not None:
             set_matplotlib_formats("retina")
+            cards.register_with(get_ipython())
     except ImportError:
         pass
     return Display("toylib is ready", **{STAMP: stamp()})
@@ -119,7 +121,8 @@ def scoreboard(folder: str | Path = ".") -> Display:
     for claim in claims:
         link = f'<a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a>'
         style = f"{VERDICT_COLOURS[claim['verdict']]};padding:0.1em 0.5em;border-radius:0.3em"
-        verdict = f'<span style="{style}">{claim["verdict"]}</span>'
+        why = f"<br><small>{html.escape(claim['why'])}</small>" if claim["why"] else ""
+        verdict = f'<span style="{style}">{claim["verdict"]}</span>{why}'
         named = f"{link}<br><small>{html.escape(claim['id'])}</small>"
         lines.append([named, verdict, shown_estimate(claim), html.escape(claim["measure"])])
     return Display(

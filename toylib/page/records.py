@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import checked, must, refuse
-from ..evidence import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Verdict
+from ..claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Verdict
 
 FRONT_PAGE = "scoreboard"
 LEVELS = ("easy", "medium", "hard")
@@ -47,15 +47,18 @@ def _is_whole(claim: Any) -> bool:
     if not isinstance(claim, dict) or set(Verdict.__dataclass_fields__) - set(claim):
         return False
     numbers = [claim[name] for name in ("estimate", "low", "high", "n_models")]
-    tests, controls = claim["tests"], claim["controls"]
+    tests, rules = claim["tests"], claim["rules"]
     return (
         claim["verdict"] in (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED)
         and all(isinstance(claim[name], str) for name in ("id", "statement", "prediction", "measure", "why"))
         and (numbers == [None] * 4 or all(type(n) in (int, float) and math.isfinite(n) for n in numbers))
         and isinstance(tests, dict)
         and all(isinstance(held, bool) for held in tests.values())
-        and isinstance(controls, dict)
-        and all(isinstance(value, int | float | str) for value in controls.values())
+        and isinstance(rules, list)
+        and all(isinstance(rule, dict) and isinstance(rule.get("words"), str) for rule in rules)
+        and all(isinstance(claim[name], dict) for name in ("controls", "settled"))
+        and all(isinstance(value, int | float | str) for value in claim["controls"].values())
+        and all(isinstance(value, int | float | str) for value in claim["settled"].values())
     )
 
 

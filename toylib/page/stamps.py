@@ -25,7 +25,8 @@ PACKAGES = ("torch", "numpy", "numba", "scipy", "matplotlib", "scikit-learn")
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 # they read notebooks, run commands and draw tables; a folder's own file says what is in it
 WITHOUT_NUMBERS = {
-    f"toylib.page{name}" for name in ("", ".commands", ".data", ".notebook", ".records", ".stamps")
+    f"toylib.page{name}"
+    for name in ("", ".cards", ".commands", ".data", ".notebook", ".records", ".register", ".stamps")
 }
 
 

@@ -1,0 +1,7 @@
+"""Claims: rules stated before a run, what the run answered, and the verdict that follows from that alone.
+
+The chapter's stored output is the record of a claim: `page.records` reads it back, `page.cards` shows it.
+"""
+
+from .claim import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Claim, Verdict, verdict_of
+from .rules import CONDITION, NULL, SCOPE, Answer, Reach, Rule, answer

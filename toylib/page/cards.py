@@ -1,0 +1,91 @@
+"""Claims to look at: the rules before the run, and what became of each after it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Verdict
+
+KINDS = {"scope": "", NULL: "null", CONDITION: "condition"}
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _found(rule: Mapping[str, Any]) -> str:
+    """What was found, with its interval if it has a width, and a null's headroom."""
+    if rule.get("low") is None:
+        return "yes" if rule["held"] else "no"
+    text = _number(rule["estimate"])
+    if rule["low"] < rule["high"]:
+        text += f" [{_number(rule['low'])}, {_number(rule['high'])}]"
+    return text if rule["most"] is None else f"{text}, of {_number(rule['most'])} that it could"
+
+
+def _mark(rule: Mapping[str, Any]) -> str:
+    if rule["void"]:
+        return "could not have failed: no test"
+    if rule["held"]:
+        return "&#10003; holds"
+    return "&#10007; fails" + ("" if rule["reverse"] or rule["low"] is None else " (undecided)")
+
+
+def _table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in header)
+    body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
+    return (
+        '<div style="overflow-x:auto"><table class="docutils">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _named(rule: Mapping[str, Any], first: bool) -> str:
+    kind = "claim" if first else KINDS[rule["kind"]]
+    return html.escape(rule["name"]) + (f" <small>({kind})</small>" if kind else "")
+
+
+def _asked(rule: Mapping[str, Any]) -> str:
+    return html.escape(rule["words"][len(rule["name"]) :].lstrip(": ")) or "so"
+
+
+def prediction(record: Mapping[str, Any]) -> str:
+    """A claim before its run: statement, what is run, and every rule with its bounds."""
+    lines = [[_named(rule, k == 0), _asked(rule)] for k, rule in enumerate(record["rules"])]
+    return (
+        f'<div class="claim"><p><b>Claim ({html.escape(record["id"])}).</b> '
+        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>"
+        f"{_table(('Prediction', 'must be'), lines)}</div>"
+    )
+
+
+def verdict(record: Mapping[str, Any]) -> str:
+    """A claim after its run: verdict, why, and what was found for every rule; further numbers folded."""
+    head = f"<b>{html.escape(record['id'])}: {record['verdict']}</b>"
+    why = f" &mdash; {html.escape(record['why'])}." if record["why"] else ""
+    parts = [f"<p>{head}{why}</p>", f"<p>{html.escape(record['statement'])}</p>"]
+    if record["verdict"] != NOT_TESTED:
+        lines = [
+            [_named(rule, k == 0), _asked(rule), _found(rule), f"<b>{_mark(rule)}</b>"]
+            for k, rule in enumerate(record["rules"])
+        ]
+        parts.append(_table(("Rule", "must be", "found", ""), lines))
+        estimate = f"{_number(record['estimate'])} [{_number(record['low'])}, {_number(record['high'])}]"
+        further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
+        further.append(("Models", f"{record['n_models']:,}"))
+        numbers = {"Going on with training": record["settled"], "": record["controls"]}
+        for title, values in numbers.items():
+            for name, value in values.items():
+                shown = html.escape(value) if isinstance(value, str) else _number(value)
+                further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
+        parts.append(f"<details><summary>Further numbers</summary>{_table(('', ''), further)}</details>")
+    return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
+
+
+def register_with(shell: Any) -> None:
+    """Make a notebook show claims and verdicts as cards."""
+    shown = shell.display_formatter.formatters["text/html"]
+    shown.for_type(Claim, lambda claim: prediction(claim._repr_mimebundle_()[MIME]))
+    shown.for_type(Verdict, lambda claim: verdict(claim._repr_mimebundle_()[MIME]))

@@ -17,6 +17,7 @@ from toylib.studies.sharing import (
     first_order_capacity,
     first_order_model,
     least_shared,
+    needed_rise,
     needed_share,
     split,
 )
@@ -183,3 +184,12 @@ test_bad_input = table(
         (lambda: split(np.ones(2), np.ones(2), needed=2, allowed=1), "needed must be"),
     ]
 )
+
+
+def test_what_must_be_shared_rises_with_sparsity_and_not_where_there_is_room():
+    few = dict(n_streams=2, per_stream=16, n_steps=300, polish=600, first_stream=500)
+    importance = 0.7 ** np.arange(3)
+    rise = needed_rise(2, dense=0.9, sparse=0.02, importance=importance, **few)
+    assert rise.low >= 0.5
+    room = needed_rise(3, dense=0.9, sparse=0.02, importance=importance, **few)
+    assert (room.low, room.high) == (0, 0)

@@ -1,4 +1,4 @@
-"""The rules for claims 1 and 2 say supported on data of the real runs' shape, not supported on each null."""
+"""What claims 1 and 2 are judged by holds on data of the real runs' shape, and for no null."""
 
 import re
 
@@ -8,19 +8,19 @@ import torch
 from bad_input import refused
 
 from toylib import measures
-from toylib.evidence import NOT_SUPPORTED, PARTLY, SUPPORTED, verdict_of
+from toylib.claims import Rule, answer
+from toylib.evidence import Interval, share
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.studies.verdicts import (
     Layers,
     best_of_streams,
-    both_kinds_in_one_layer,
     clean_and_shared,
     contrast,
     dealt,
     describe,
     in_streams,
-    polysemantic_neurons_form,
+    less,
     polysemantic_share,
     rate,
 )
@@ -91,45 +91,37 @@ def nulls():
 NAMES = ["untrained", "rotated", "linear"]
 
 
-def judged_1(sparse, dense, nulls=None, relative_loss=None):
-    relative_loss = np.linspace(0.6, 0.8, N) if relative_loss is None else relative_loss
-    return polysemantic_neurons_form(sparse, dense, relative_loss=sample(relative_loss), nulls=nulls or {})
+MORE_THAN_HALF = Rule("the first rule of claims 1 and 2", above=0.5)
 
 
-def test_claim_1_is_supported_by_shared_layers_where_sparse_and_clean_ones_where_dense(nulls):
-    controls = {name: (fractions(s, r), fractions(d, r)) for name, (s, d, r) in nulls.items()}
-    found, tests = judged_1(fractions(layers(SHARED)), fractions(layers(CLEAN)), controls)
-    assert verdict_of(tests) == SUPPORTED
+def holds(interval):
+    return answer(MORE_THAN_HALF, interval).held
+
+
+def test_claim_1_holds_for_shared_layers_where_sparse_and_clean_ones_where_dense():
+    found = contrast(fractions(layers(SHARED)), fractions(layers(CLEAN)))
+    assert holds(found)
     assert found.estimate > 0.5
-    assert len(tests) == 2 + len(controls)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_claim_1_is_not_supported_by_a_null(nulls, name):
+def test_claim_1_does_not_hold_for_a_null(nulls, name):
     sparse, dense, r = nulls[name]
-    assert verdict_of(judged_1(fractions(sparse, r), fractions(dense, r))[1]) == NOT_SUPPORTED
+    assert not holds(contrast(fractions(sparse, r), fractions(dense, r)))
 
 
-def test_claim_1_is_only_partly_supported_where_sharing_does_not_pay():
-    sparse, dense = fractions(layers(SHARED)), fractions(layers(CLEAN))
-    assert verdict_of(judged_1(sparse, dense, relative_loss=np.linspace(0.9, 1.3, N))[1]) == PARTLY
+def test_claim_1_holds_by_chance_no_more_often_than_its_interval_says():
+    """Streams that differ, layers of a stream that are alike, and a true contrast at the bound."""
+    rng = np.random.default_rng(0)
 
+    def drawn(mean):
+        streams = np.repeat(np.arange(24), 2)
+        value = mean + 0.15 * rng.normal(size=24)[streams] + 0.1 * rng.normal(size=48)
+        return Layers(value, streams)
 
-def test_claim_1_is_only_partly_supported_where_a_null_does_as_well():
-    sparse, dense = fractions(layers(SHARED)), fractions(layers(CLEAN))
-    assert verdict_of(judged_1(sparse, dense, {"a null": (sparse, dense)})[1]) == PARTLY
-
-
-def test_claim_1_names_the_replication_that_fails():
-    sparse, dense = fractions(layers(SHARED)), fractions(layers(CLEAN))
-    _, tests = polysemantic_neurons_form(
-        sparse,
-        dense,
-        relative_loss=sample(np.full(N, 0.7)),
-        nulls={},
-        replications={"good": (sparse, dense), "bad": (dense, dense)},
-    )
-    assert [name for name, held in tests.items() if not held] == ["bad: the same"]
+    n = 150
+    held = sum(holds(contrast(drawn(0.75), drawn(0.25), n_resamples=300)) for _ in range(n))
+    assert share(held, n).low < 0.05
 
 
 def test_contrast_is_the_difference_of_means_and_changes_sign_with_the_order():
@@ -140,48 +132,31 @@ def test_contrast_is_the_difference_of_means_and_changes_sign_with_the_order():
     assert forth.low <= forth.estimate <= forth.high
 
 
-def test_claim_2_is_supported_by_layers_of_three_clean_and_two_shared_neurons(nulls):
-    controls = {name: mixed(model, r) for name, (model, _, r) in nulls.items()}
-    found, tests = both_kinds_in_one_layer(mixed(layers(MIXED)), nulls=controls, dense=mixed(layers(CLEAN)))
-    assert verdict_of(tests) == SUPPORTED
+def test_claim_2_holds_for_layers_of_three_clean_and_two_shared_neurons():
+    found = rate(mixed(layers(MIXED)))
+    assert holds(found)
     assert found.estimate == 1
     assert 0.9 < found.low < 1
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_claim_2_is_not_supported_by_a_null(nulls, name):
-    model, dense, r = nulls[name]
-    _, tests = both_kinds_in_one_layer(mixed(model, r), nulls={}, dense=mixed(dense, r))
-    assert verdict_of(tests) == NOT_SUPPORTED
+def test_claim_2_does_not_hold_for_a_null(nulls, name):
+    model, _, r = nulls[name]
+    assert not holds(rate(mixed(model, r)))
 
 
 @pytest.mark.parametrize("weights", [CLEAN, SHARED], ids=["all clean", "all shared"])
-def test_claim_2_is_not_supported_by_layers_of_one_kind(weights):
-    _, tests = both_kinds_in_one_layer(mixed(layers(weights)), nulls={}, dense=mixed(layers(CLEAN)))
-    assert verdict_of(tests) == NOT_SUPPORTED
+def test_claim_2_does_not_hold_for_layers_of_one_kind(weights):
+    assert rate(mixed(layers(weights))).high < 0.1
 
 
-def test_claim_2_is_not_supported_where_a_null_is_mixed_as_often():
-    held = mixed(layers(MIXED))
-    _, tests = both_kinds_in_one_layer(held, nulls={"a null": held}, dense=mixed(layers(CLEAN)))
-    assert verdict_of(tests) == NOT_SUPPORTED
-
-
-def test_claim_2_is_only_partly_supported_where_dense_layers_are_mixed_too():
-    held = mixed(layers(MIXED))
-    _, tests = both_kinds_in_one_layer(held, nulls={}, dense=held)
-    assert verdict_of(tests) == PARTLY
-
-
-def test_claim_2_names_the_replication_that_fails():
-    held = mixed(layers(MIXED))
-    _, tests = both_kinds_in_one_layer(
-        held,
-        nulls={},
-        dense=sample(~held.value),
-        replications={"good": held, "bad": sample(np.arange(N) % 2)},
-    )
-    assert [name for name, holds in tests.items() if not holds] == ["bad: the same"]
+def test_the_difference_of_independent_estimates_is_wider_than_either():
+    a, b = Interval(0.9, 0.8, 0.95), Interval(0.5, 0.4, 0.7)
+    found = less(a, b)
+    assert found.estimate == pytest.approx(0.4)
+    assert found.low == pytest.approx(0.4 - np.hypot(0.1, 0.2))
+    assert found.high == pytest.approx(0.4 + np.hypot(0.05, 0.1))
+    assert less(b, a).low == pytest.approx(-found.high)
 
 
 def test_a_rate_is_as_uncertain_as_its_streams_are_few():
@@ -277,9 +252,9 @@ def test_shapes_that_do_not_match_are_refused():
 @pytest.mark.bad_input
 def test_an_empty_sample_is_refused():
     with pytest.raises(ValueError, match="samples must not be empty"):
-        judged_1(sample(np.empty(0)), sample(np.ones(6)))
+        contrast(sample(np.empty(0)), sample(np.ones(6)))
     with pytest.raises(ValueError, match="value must not be empty"):
-        both_kinds_in_one_layer(sample(np.empty(0, bool)), nulls={}, dense=sample(np.zeros(6, bool)))
+        rate(sample(np.empty(0, bool)))
 
 
 # --- which models are judged --------------------------------------------------------------------------------

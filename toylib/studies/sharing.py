@@ -21,6 +21,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 from ..checks import a_number, a_whole_number, an_array, checked, depending, must
+from ..evidence import Interval, bootstrap
 from ..features import SparseFeatures
 from ..measures import no_superposition_loss
 from ..models import ReLUHiddenModel
@@ -212,6 +213,35 @@ def needed_share(
     n_hidden = len(lowest) - 1
     cheap = np.flatnonzero(lowest <= (1 + margin) * lowest.min() + floor * null)
     return (n_hidden - int(cheap.max())) / max(n_hidden, 1)
+
+
+@checked(n_hidden=a_whole_number())
+def needed_rise(
+    n_hidden: int,
+    *,
+    dense: float,
+    sparse: float,
+    importance: Real[np.ndarray, " n_features"] | list[float],
+    margin: float = 0.05,
+    **settings: Any,
+) -> Interval:
+    """Share of a third model's neurons that must be shared at density `sparse`, less that at `dense`.
+
+    By blocks of every number of clean neurons (`block_losses`, which gets the settings), with an interval
+    over streams of inputs.
+
+    Raises: ValueError as `block_losses` and `needed_share` do.
+    """
+    densities = [dense, sparse]
+    where: dict[str, Any] = {"n_hidden": n_hidden, "densities": densities, "importance": importance}
+    blocks = np.stack([block_losses(c, **where, **settings) for c in range(n_hidden + 1)], 2)
+    null = no_superposition_loss(SparseFeatures(len(importance), densities, importance), 0)
+
+    def rise(streams: np.ndarray) -> float:
+        at = [needed_share(streams[:, d], null=float(null[d]), margin=margin) for d in range(2)]
+        return at[1] - at[0]
+
+    return bootstrap(blocks.swapaxes(0, 1), statistic=rise)
 
 
 class Sharing(NamedTuple):

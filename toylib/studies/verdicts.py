@@ -1,12 +1,11 @@
-"""The rules by which claims 1 and 2 are judged, as functions of data alone, and their choice of models.
+"""What claims about neurons are judged by: layers in streams, shares and rates of them, the choice of models.
 
-Fed with what the chapters measured they give the chapters' verdicts; fed with a null (untrained models,
-a rotated hidden layer, a hidden layer without ReLU) in place of the trained models they must not.
+Fed with what the chapters measured these give quantities that their rules accept; fed with a null (untrained
+models, a rotated hidden layer, a hidden layer without ReLU) in place of the trained models they must not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +17,6 @@ from .. import evidence, measures
 from ..checks import a_whole_number, an_array, array, checked, must, refuse
 from ..evidence import Interval
 from ..models import PLAIN, ToyModel
-
-Tests = dict[str, bool]
 
 
 class Layers(NamedTuple):
@@ -61,10 +58,10 @@ def polysemantic_share(
     return measures.polysemantic_fraction(kinds).nan_to_num(0).numpy()
 
 
-def contrast(sparse: Layers, dense: Layers) -> Interval:
+def contrast(sparse: Layers, dense: Layers, **options: Any) -> Interval:
     """Mean of the sparse layers' values less that of the dense layers', with a bootstrap interval."""
     streams = (sparse.stream, dense.stream)
-    return evidence.difference(sparse.value, dense.value, paired=False, clusters=streams)
+    return evidence.difference(sparse.value, dense.value, paired=False, clusters=streams, **options)
 
 
 def rate(layers: Layers) -> Interval:
@@ -123,59 +120,13 @@ def dealt(model: ToyModel, times: int = 1) -> ToyModel:
     return copy
 
 
-def polysemantic_neurons_form(
-    sparse: Layers,
-    dense: Layers,
-    *,
-    relative_loss: Layers,
-    nulls: Mapping[str, tuple[Layers, Layers]],
-    replications: Mapping[str, tuple[Layers, Layers]] | None = None,
-) -> tuple[Interval, Tests]:
-    """Claim 1. How much more of a layer is polysemantic when features are sparse, and the named tests.
-
-    An untrained neuron counts as polysemantic too: the claim is about what training makes, so it is the
-    difference between sparse and dense that must exceed one half, and every null's difference. The models
-    must gain by sharing: relative_loss is loss over the best loss without superposition. Replications
-    are other thresholds, seed ranges or tasks, which must each exceed one half as well.
-
-    Values: polysemantic fractions of layers; nulls and replications: (sparse, dense) by name.
-    Raises: ValueError for samples of fewer than 2 streams.
-    """
-    found = contrast(sparse, dense)
-    tests = {"the polysemantic share grows by more than one half as features become sparse": found.low > 0.5}
-    for name, (a, b) in nulls.items():
-        tests[f"{name}: the share grows by less"] = contrast(a, b).high < found.low
-    gain = evidence.bootstrap(relative_loss.value, statistic=np.median, clusters=[relative_loss.stream])
-    tests["the sparse models do better than any layer without superposition"] = gain.high < 1
-    for name, (a, b) in (replications or {}).items():
-        tests[f"{name}: the same"] = contrast(a, b).low > 0.5
-    return found, tests
-
-
-def both_kinds_in_one_layer(
-    mixed: Layers,
-    *,
-    nulls: Mapping[str, Layers],
-    dense: Layers,
-    replications: Mapping[str, Layers] | None = None,
-) -> tuple[Interval, Tests]:
-    """Claim 2. Share of layers that hold clean and shared neurons, with its interval, and the tests.
-
-    The share must be more than one half, and more than in every null; and it must vanish (below a tenth)
-    where features are dense and the paper has every neuron clean. Replications must exceed one half.
-
-    Values: one bool for every layer: whether it is mixed.
-    Raises: ValueError for samples of fewer than 2 streams.
-    """
-    found = rate(mixed)
-    # part of the claim, not a side condition: the nulls show what the rule gives for nothing
-    beaten = all(rate(null).high < found.low for null in nulls.values())
-    first = "more than half of the layers hold clean and shared neurons, and more than in any null"
-    tests = {first: found.low > 0.5 and beaten}
-    tests["hardly any does where features are dense"] = rate(dense).high < 0.1
-    for name, sample in (replications or {}).items():
-        tests[f"{name}: the same"] = rate(sample).low > 0.5
-    return found, tests
+def less(a: Interval, b: Interval) -> Interval:
+    """The difference of two estimates that are independent: each side's distances add up as squares."""
+    return Interval(
+        a.estimate - b.estimate,
+        a.estimate - b.estimate - float(np.hypot(a.estimate - a.low, b.high - b.estimate)),
+        a.estimate - b.estimate + float(np.hypot(a.high - a.estimate, b.estimate - b.low)),
+    )
 
 
 _layers = must(

@@ -344,3 +344,39 @@ BAD = [
 
 
 test_bad_input_is_named = table(BAD)
+
+
+# --- chances ---------------------------------------------------------------------------------------------
+
+
+def simulated(rule, truth, n=4000):
+    """How often a rule holds of intervals of estimates with a standard error of 0.1."""
+    estimates = np.random.default_rng(0).normal(truth, 0.1, n)
+    held = [answer(rule, Interval(e, e - 0.196, e + 0.196)).held for e in estimates.tolist()]
+    return float(np.mean(held))
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("rule", [ABOVE, BELOW, Rule("a", above=0.4, below=1.0)], ids=lambda r: r.asked)
+def test_the_chance_to_hold_is_the_share_of_simulated_runs_that_do(rule, truth):
+    expected = claims.chance_to_hold(rule, Interval(0.7, 0.504, 0.896), truth)
+    assert expected == pytest.approx(simulated(rule, truth), abs=0.025)
+
+
+def test_an_interval_without_width_leaves_no_doubt():
+    exact = Interval(0.7, 0.7, 0.7)
+    assert [claims.chance_to_hold(ABOVE, exact, truth) for truth in (0.4, 0.6)] == [0, 1]
+    assert (claims.p_value(ABOVE, exact), claims.p_value(BELOW, exact)) == (0, 1)
+
+
+def test_p_is_a_fortieth_where_the_interval_touches_the_bound():
+    assert claims.p_value(ABOVE, Interval(0.7, 0.5, 0.9)) == pytest.approx(0.025)
+    assert claims.p_value(BELOW, Interval(0.3, 0.1, 0.5)) == pytest.approx(0.025)
+    assert claims.p_value(WITHIN, Interval(1.0, 0.8, 1.1)) == pytest.approx(0.025)
+
+
+def test_holm_keeps_the_chance_of_any_false_alarm_below_five_percent():
+    assert claims.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    rng = np.random.default_rng(1)
+    alarms = [claims.holm(rng.uniform(size=20)).min() < 0.05 for _ in range(2000)]
+    assert np.mean(alarms) < 0.065

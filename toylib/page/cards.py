@@ -6,7 +6,8 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Verdict
+from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Rule, Verdict, chance_to_hold
+from ..evidence import Interval
 
 KINDS = {"scope": "", NULL: "null", CONDITION: "condition"}
 
@@ -31,6 +32,30 @@ def _mark(rule: Mapping[str, Any]) -> str:
     if rule["held"]:
         return "&#10003; holds"
     return "&#10007; fails" + ("" if rule["reverse"] or rule["low"] is None else " (undecided)")
+
+
+def of_rule(record: Mapping[str, Any]) -> tuple[Rule, Interval] | None:
+    """A rule of a record, and what was found for it; None for a statement, or before the run."""
+    if record.get("low") is None:
+        return None
+    bounds = {name: record[name] for name in ("name", "above", "below")}
+    return Rule(**bounds), Interval(record["estimate"], record["low"], record["high"])
+
+
+def _chances(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How often the claim's own rule would hold in another run like this one."""
+    first = of_rule(record["rules"][0])
+    if first is None:
+        return []
+    rule, found = first
+    bound = rule.below if rule.above is None else rule.above
+    worlds = {"the truth is as measured": found.estimate, "it lies at the bound": bound}
+    if rule.below is None and bound and bound > 0:
+        worlds["there is nothing"] = 0.0
+    chances = {world: chance_to_hold(rule, found, float(truth or 0)) for world, truth in worlds.items()}
+    told = "; ".join(f"{chance:.0%} if {world}" for world, chance in chances.items())
+    weak = " Too few models for 80%." if 0.025 < chances["the truth is as measured"] < 0.8 else ""
+    return [("Another run would pass the claim's own rule", f"{told}.{weak}")]
 
 
 def _table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
@@ -75,6 +100,7 @@ def verdict(record: Mapping[str, Any]) -> str:
         estimate = f"{_number(record['estimate'])} [{_number(record['low'])}, {_number(record['high'])}]"
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))
+        further += _chances(record)
         numbers = {"Going on with training": record["settled"], "": record["controls"]}
         for title, values in numbers.items():
             for name, value in values.items():

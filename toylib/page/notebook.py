@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Rule, a_kind, checked, depending, refuse
+from ..claims import PARTLY, SUPPORTED, holm, p_value
 from . import cards
 from .records import figure, read, shown_estimate
 from .stamps import EXERCISES, GALLERY, SCOREBOARD, STAMP, content_stamp, gallery_stamp, stamp
@@ -114,14 +115,27 @@ VERDICT_COLOURS = {  # text and background, readable in light and dark themes al
 }
 
 
+def _holm(claims: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Holm's adjusted p of every claim's own rule, by id, where it has an interval."""
+    firsts = {claim["id"]: cards.of_rule(claim["rules"][0]) for claim in claims if claim["rules"]}
+    p = {name: p_value(*first) for name, first in firsts.items() if first is not None}
+    return dict(zip(p, holm(list(p.values())).tolist(), strict=True)) if p else {}
+
+
 def scoreboard(folder: str | Path = ".") -> Display:
-    """Every claim of the chapters in `folder`, with its verdict, estimate and interval."""
+    """Every claim of the chapters in `folder`, with its verdict, estimate and interval.
+
+    A claim whose own rule holds is marked where it would not after Holm's correction over all of them.
+    """
     claims = read(folder)
-    lines = []
+    lines, adjusted = [], _holm(claims)
     for claim in claims:
         link = f'<a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a>'
         style = f"{VERDICT_COLOURS[claim['verdict']]};padding:0.1em 0.5em;border-radius:0.3em"
-        why = f"<br><small>{html.escape(claim['why'])}</small>" if claim["why"] else ""
+        notes = [claim["why"]] if claim["why"] else []
+        if claim["verdict"] in (SUPPORTED, PARTLY) and adjusted.get(claim["id"], 0) > 0.025:
+            notes.append("its own rule holds by itself, not after Holm's correction over all claims")
+        why = f"<br><small>{html.escape('; '.join(notes))}</small>" if notes else ""
         verdict = f'<span style="{style}">{claim["verdict"]}</span>{why}'
         named = f"{link}<br><small>{html.escape(claim['id'])}</small>"
         lines.append([named, verdict, shown_estimate(claim), html.escape(claim["measure"])])

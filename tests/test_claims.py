@@ -369,6 +369,15 @@ def test_an_interval_without_width_leaves_no_doubt():
     assert (claims.p_value(ABOVE, exact), claims.p_value(BELOW, exact)) == (0, 1)
 
 
+def test_so_many_models_would_decide_with_a_chance_of_four_in_five():
+    found = Interval(0.6, 0.3, 0.9)
+    times = claims.models_needed(ABOVE, found)
+    half = 0.3 / times**0.5
+    narrower = Interval(0.6, 0.6 - half, 0.6 + half)
+    assert claims.chance_to_hold(ABOVE, narrower, 0.6) == pytest.approx(0.8, abs=0.001)
+    assert claims.models_needed(ABOVE, Interval(0.5, 0.4, 0.6)) == math.inf
+
+
 def test_p_is_a_fortieth_where_the_interval_touches_the_bound():
     assert claims.p_value(ABOVE, Interval(0.7, 0.5, 0.9)) == pytest.approx(0.025)
     assert claims.p_value(BELOW, Interval(0.3, 0.1, 0.5)) == pytest.approx(0.025)

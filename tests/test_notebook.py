@@ -230,6 +230,31 @@ def test_the_front_page_links_each_claim_to_its_chapter(book):
     assert 'href="chapter.html"' in shown.data["text/html"]
 
 
+def judged(book, **rule):
+    """The chapter's record with its rule found otherwise."""
+
+    def change(content):
+        record = content["cells"][4]["outputs"][0]["data"][MIME]
+        record["rules"][0].update(rule)
+
+    edit(book / "chapter.ipynb", change)
+
+
+def test_the_front_page_names_rules_that_could_not_do_their_job(book):
+    assert "<tbody></tbody>" in notebook.undecided(book).data["text/html"]
+    judged(book, held=False, reverse=False, low=0.2, estimate=0.5, high=0.8)
+    html = notebook.undecided(book).data["text/html"]
+    assert "<td>s: above 0.3</td><td>4.6 times the models</td>" in html
+    judged(book, void=True)
+    assert "could not have failed" in notebook.undecided(book).data["text/html"]
+
+
+def test_a_rule_that_only_holds_by_itself_is_marked_on_the_front_page(book):
+    assert "Holm" not in notebook.scoreboard(book).data["text/html"]
+    judged(book, low=0.295, estimate=0.5, high=0.7)  # p just above a fortieth
+    assert "not after Holm&#x27;s correction" in notebook.scoreboard(book).data["text/html"]
+
+
 def with_a_figure(book, colour=(200, 0, 0)):
     """The chapter, as if it had drawn a large figure of one colour."""
     large = io.BytesIO()

@@ -53,6 +53,19 @@ def p_value(rule: Rule, found: Interval) -> float:
     return max(each, default=0.0)
 
 
+@checked(rule=a_rule, found=an_interval)
+def models_needed(rule: Rule, found: Interval) -> float:
+    """As many times the independent models would pass, or break, a rule with a chance of 80%.
+
+    If the truth is as measured, whose interval then is narrower by the root of it; infinite on the bound.
+    Raises: ValueError for what is no rule or no Interval.
+    """
+    wanted = Z + float(norm.ppf(0.8))
+    gaps = [(error, abs(found.estimate - bound)) for bound, _, error in _errors(rule, found)]
+    each = [(wanted * error / gap) ** 2 if gap else np.inf for error, gap in gaps if error]
+    return max(each, default=1.0)
+
+
 @checked(p=an_array(ndim=1))
 def holm(p: Sequence[float]) -> np.ndarray:
     """Holm's adjusted p (n,): where one is below 5%, so is the chance of any false alarm among all of them.

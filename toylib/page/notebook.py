@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Rule, a_kind, checked, depending, refuse
-from ..claims import PARTLY, SUPPORTED, holm, p_value
+from ..claims import PARTLY, SUPPORTED, holm, models_needed, p_value
 from . import cards
 from .records import figure, read, shown_estimate
 from .stamps import EXERCISES, GALLERY, SCOREBOARD, STAMP, content_stamp, gallery_stamp, stamp
@@ -146,6 +146,21 @@ def scoreboard(folder: str | Path = ".") -> Display:
             SCOREBOARD: content_stamp(claims),
         },
     )
+
+
+def undecided(folder: str | Path = ".") -> Display:
+    """The rules of all claims in `folder` that could not do their job, and how many more models could."""
+    lines = []
+    for claim in read(folder):
+        for rule in claim["rules"]:
+            stated = cards.of_rule(rule)
+            if stated is not None and rule["void"]:
+                lines.append([claim["id"], rule["words"], "could not have failed"])
+            elif stated is not None and not (rule["held"] or rule["reverse"]):
+                times = models_needed(*stated)
+                more = f"{times:.1f} times the models" if np.isfinite(times) else "no number of models"
+                lines.append([claim["id"], rule["words"], more])
+    return table(lines, ["claim", "rule", "what would decide it"])
 
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:

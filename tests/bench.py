@@ -182,8 +182,9 @@ def to_the_loss_of_strata(
 
     def run(data: str, size: int, steps: int, n_evaluation: int) -> TrainingRun:
         settings = dict(n_evaluation=n_evaluation, n_records=1, workers=1, progress=False)
+        settings |= dict(lr=0.02, revival=float(kind == "absolute"))  # their outputs die without
         model = KINDS[kind](n_features, n_hidden, range(16))
-        return train(model, features, data=data, batch_size=size, n_steps=steps, lr=0.02, **settings)
+        return train(model, features, data=data, batch_size=size, n_steps=steps, **settings)
 
     def loss(data: str, size: int) -> float:
         return float(np.median(run(data, size, n_steps, 16384).loss))

@@ -1,8 +1,9 @@
 """Speed beside the authors' training loop, in one run, the two interleaved: `make bench`.
 
-Writes a list of {name, baseline_s, ours_s, ratio, baseline_loss, ours_loss}; --page adds the curves, the
-memory and the machine for the book's page. Without --full the authors' two larger configurations are timed
-by the step, and only we run to the end: their whole runs take most of an hour.
+Writes a list of {name, baseline_s, ours_s, ratio, baseline_loss, ours_loss}; in the rows on strata the
+baseline is our own sampling, and they say the inputs of both and the steps as well. --page adds the curves,
+the memory and the machine for the book's page. Without --full the authors' two larger configurations are
+timed by the step, and only we run to the end: their whole runs take most of an hour.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import torch
 
 from toylib.draws import TRAINING, draw, new_stream
 from toylib.features import SparseFeatures
-from toylib.models import ReLUHiddenModel, ReLUOutputModel, ToyModel
+from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel, ToyModel
 from toylib.runs.starts import search
-from toylib.training import evaluate, train
+from toylib.training import TrainingRun, evaluate, train
 
 AUTHORS_STEPS, AUTHORS_BATCH = 10_000, 1024
 KEPT = Path(__file__).resolve().parents[1] / "book" / "data" / "bench.json"  # what the page draws
@@ -152,6 +153,54 @@ def thousand_starts() -> dict:
     model = ReLUHiddenModel(10, 5, seeds=range(1000))
     run = train(model, features, n_steps=3000, batch_size=128, lr=0.02, progress=False)
     return row("1000 third models, n=10 m=5" + BY_THE_STEP, theirs, run.seconds, (None, None))
+
+
+# --- to the loss of strata ---------------------------------------------------------------------------------
+
+NEAR, MOST = 1.02, 4096  # of the loss of strata; the largest batch that is tried
+KINDS = {"third model": ReLUHiddenModel, "ReLU output": ReLUOutputModel, "absolute": AbsoluteValueModel}
+AT_STRATA = [  # n_features, n_hidden, density, inputs sampled beside the lines, steps
+    (10, 5, 0.02, 16, 2000),
+    (10, 5, 0.002, 16, 2000),
+    (20, 10, 0.02, 16, 1500),
+    (20, 10, 0.002, 16, 1500),
+    (100, 20, 0.005, 64, 500),
+    (400, 30, 0.001, 64, 300),
+]
+
+
+def to_the_loss_of_strata(
+    kind: str, n_features: int, n_hidden: int, density: float, batch_size: int, n_steps: int
+) -> dict:
+    """Plain sampling in batches that double, until 16 models end at the median loss of strata.
+
+    Both take the same steps from the same starts, on one thread, the models on one stream of inputs; seconds
+    are those of all steps, from shorter runs in turn. A line counts as one input. Where the loss is not
+    reached, the batch is the largest tried, and baseline_loss says so.
+    """
+    features = SparseFeatures(n_features, density, signed=kind == "absolute")
+
+    def run(data: str, size: int, steps: int, n_evaluation: int) -> TrainingRun:
+        settings = dict(n_evaluation=n_evaluation, n_records=1, workers=1, progress=False)
+        settings |= dict(lr=0.02, revival=float(kind == "absolute"))  # their outputs die without
+        model = KINDS[kind](n_features, n_hidden, range(16))
+        return train(model, features, data=data, batch_size=size, n_steps=steps, **settings)
+
+    def loss(data: str, size: int) -> float:
+        return float(np.median(run(data, size, n_steps, 16384).loss))
+
+    def timed(data: str, size: int) -> float:
+        steps = n_steps // 5
+        return run(data, size, steps, 1).seconds * n_steps / steps
+
+    wanted, inputs = loss("strata", batch_size), batch_size
+    while (reached := loss("sampled", inputs)) > NEAR * wanted and inputs < MOST:
+        inputs *= 2
+    both = interleaved([lambda: timed("sampled", inputs), lambda: timed("strata", batch_size)], 5)
+    name = f"to the loss of strata: {kind}, n={n_features} m={n_hidden}, density {density:g}"
+    ours = batch_size + n_features * (2 if features.signed else 1)
+    entry = row(name, *both, (reached, wanted))
+    return entry | {"baseline_inputs": inputs, "ours_inputs": ours, "n_steps": n_steps}
 
 
 # --- curves ----------------------------------------------------------------------------------------------
@@ -334,7 +383,9 @@ def main() -> None:
     small, *large = CONFIGURATIONS
     rows.append(to_equal_loss(small, full=True))
     rows += [to_equal_loss(name, options.full) for name in large]
-    options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"{'':62} {'sampled':>11} {'strata':>11}")
+    strata = [to_the_loss_of_strata(kind, *setting) for setting in AT_STRATA for kind in KINDS]
+    options.json.write_text(json.dumps(rows + strata, indent=1) + "\n")
     print(f"written to {options.json}")
     models = cost_by_models()
     if not options.page:
@@ -344,6 +395,7 @@ def main() -> None:
     page = {
         "machine": machine(),
         "rows": rows,
+        "strata": strata,
         "models": models,
         "sizes": {"x": sizes} | beside_theirs([(n, m, 0.1) for n, m in sizes]),
         "densities": {"x": densities} | beside_theirs([(100, 20, p) for p in densities]),

@@ -8,6 +8,7 @@ module's steps and frames a second in Chromium. The network is blocked: a page i
 # ruff: noqa: E501
 # long lines are JavaScript
 
+import itertools
 import json
 import re
 import sys
@@ -22,13 +23,16 @@ import torch
 from bad_input import refused
 from playwright.sync_api import Browser, Page, expect
 
-from toylib import measures
+from toylib import draws, measures
+from toylib.engines import strata
+from toylib.engines.gradients import line_loss_and_gradients
 from toylib.engines.reference import loss_and_gradients
+from toylib.engines.settings import Settings
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.page.lab import FALLBACK, LIMITS, PRESETS, SOURCE, WIDGET, Lab, retrain
 from toylib.studies import verdicts
-from toylib.training import train
+from toylib.training import evaluate, train
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = Path(__file__).with_name("lab_cases.json")
@@ -44,15 +48,49 @@ SETTINGS: list[dict[str, Any]] = [
     dict(task="copy", n=4, m=6, density=0.6, decay=0.8, empty_weight=0.0, revival=0.7),
     dict(task="absolute", n=3, m=6, density=1.0, decay=1.0, empty_weight=0.0, revival=0.0),
     dict(task="absolute", n=8, m=5, density=0.3, decay=0.8, empty_weight=3.5, revival=0.4),
+    dict(task="output", n=5, m=2, density=0.1, decay=0.9, revival=0.0, data="strata"),
+    dict(task="output", n=5, m=2, density=0.1, decay=0.9, revival=0.6, data="sampled"),
+    dict(task="copy", n=10, m=5, density=0.2, decay=0.75, revival=0.7, data="strata"),
+    dict(
+        task="copy", n=6, m=2, density=0.005, decay=0.9, revival=0.3, data="auto"
+    ),  # few neurons: a line on which all are shut
+    dict(task="copy", n=8, m=4, density=0.8, decay=0.9, revival=0.0, data="auto"),
+    dict(task="absolute", n=8, m=5, density=0.05, decay=0.8, revival=0.4, data="strata"),
+    dict(task="absolute", n=7, m=4, density=0.2, decay=0.8, revival=0.4, data="strata", sets="apart-3"),
+    dict(task="copy", n=8, m=4, density=0.2, decay=0.8, revival=0.2, data="strata", sets="together-3"),
 ]
+
+
+def features_of(task: str, n: int, density: float, decay: float = 1.0, sets: str = "none") -> SparseFeatures:
+    """What the page's state says of the inputs: sets of neighbours, and at the end those that are left over."""
+    kind, _, size = sets.partition("-")
+    sets_of = np.arange(n - n % int(size or 1)).reshape(-1, int(size or 1)).tolist()
+    named = {"together": "correlated_sets", "apart": "anticorrelated_sets"}
+    given = {named[kind]: sets_of} if kind in named else {}
+    return SparseFeatures(n, density, decay ** np.arange(n), signed=task == "absolute", **given)
+
+
+def in_shares(
+    model: Any, features: SparseFeatures, x: torch.Tensor, setting: dict[str, Any]
+) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, Any]]:
+    """Loss, gradients, and how the inputs are weighed and drawn, where the setting says which are sampled."""
+    settings = Settings(data=setting["data"], batch_size=x.shape[1])
+    importance, share = torch.tensor(features.importance), strata.shares(model, features, settings)
+    terms = {"revival": setting["revival"]}
+    sampled, empty = float(share.sampled[0]), float(share.empty[0])
+    loss, gradients = loss_and_gradients(model, x, importance, empty_weight=empty / sampled, **terms)
+    lines = torch.tensor(share.lines)
+    on_lines, along = line_loss_and_gradients(model, features, importance, lines, **terms)
+    total = {name: sampled * gradient + along[name] for name, gradient in gradients.items()}
+    given = strata.given(features, 0, settings, share).tolist()
+    said = {"sampled": sampled, "empty": empty, "lines": share.lines[0, : features.n_features].tolist()}
+    return sampled * loss + on_lines, total, said | {"given": given}
 
 
 def case(number: int, setting: dict[str, Any]) -> dict[str, Any]:
     """One model with rounded weights, twelve inputs (one of them empty), and all that toylib says of them."""
     n, m, task = setting["n"], setting["m"], setting["task"]
-    features = SparseFeatures(
-        n, setting["density"], setting["decay"] ** np.arange(n), signed=task == "absolute"
-    )
+    features = features_of(task, n, setting["density"], setting["decay"], setting.get("sets", "none"))
     model = MODELS[task](n, m, seeds=number).double()
     random = torch.Generator().manual_seed(number)
     for name, parameter in model.named_parameters():
@@ -61,13 +99,17 @@ def case(number: int, setting: dict[str, Any]) -> dict[str, Any]:
         parameter.data = (1000 * drawn).round() / 1000
     x = (1000 * features.sample(12, number).double()).round() / 1000
     x[0, 0] = 0
-    loss, gradients = loss_and_gradients(
-        model,
-        x,
-        torch.tensor(features.importance),
-        empty_weight=setting["empty_weight"],
-        revival=setting["revival"],
-    )
+    shares: dict[str, Any] = {}
+    if "data" in setting:
+        loss, gradients, shares = in_shares(model, features, x, setting)
+    else:
+        loss, gradients = loss_and_gradients(
+            model,
+            x,
+            torch.tensor(features.importance),
+            empty_weight=setting["empty_weight"],
+            revival=setting["revival"],
+        )
     C = measures.contributions(model, features)
     has = measures.features_of_neurons(C)[0]
     known = measures.represented(model, features)[0]
@@ -80,8 +122,13 @@ def case(number: int, setting: dict[str, Any]) -> dict[str, Any]:
         "features_of_neurons": [torch.nonzero(row)[:, 0].tolist() for row in has],
         "represented": known.tolist(),
         "words": verdicts.describe(measures.regime(has, known)),
-        "no_superposition": [float(measures.no_superposition_loss(features, k)[0]) for k in range(n + 1)],
     }
+    if shares:
+        expected["shares"] = shares
+    if "sets" not in setting:  # else there is no formula
+        expected["no_superposition"] = [
+            float(measures.no_superposition_loss(features, k)[0]) for k in range(n + 1)
+        ]
     if not model.tied:
         expected["W_out"] = gradients["W2"][0].tolist()
     if task == "output":
@@ -97,6 +144,7 @@ def all_cases() -> list[dict[str, Any]]:
 
 
 def flat(value: Any) -> list[float]:
+    value = list(value.values()) if isinstance(value, dict) else value
     return [number for entry in value for number in flat(entry)] if isinstance(value, list) else [value]
 
 
@@ -118,6 +166,21 @@ def test_cases_hold_open_and_shut_outputs_and_every_kind_of_neuron() -> None:
     known = {value for entry in stored for value in entry["expected"]["represented"]}
     assert kinds >= {measures.MONOSEMANTIC, measures.POLYSEMANTIC}
     assert known == {True, False}
+
+
+def test_cases_hold_lines_of_every_kind() -> None:
+    stored = json.loads(CASES.read_text(encoding="utf-8"))
+    shares = [entry["expected"]["shares"] for entry in stored if "shares" in entry["expected"]]
+    assert {(len(share["given"]), min(share["lines"]) > 0, max(share["lines"]) > 0) for share in shares} == {
+        (1, False, False),
+        (2, True, True),
+        (2, False, True),  # members of a correlated set have none
+    }
+    copies = [
+        entry for entry in stored if entry["setting"]["task"] == "copy" and "shares" in entry["expected"]
+    ]
+    shut = [(np.array(entry["weights"]["W_in"]) <= 0).all(0).any() for entry in copies]
+    assert any(shut)  # outputs that do not change along a line
 
 
 # --- the browser -------------------------------------------------------------------------------------------
@@ -193,9 +256,10 @@ ON_CASE = (
     row.forEach((value, i) => { if (value !== 0) { batch.index[k] = i; batch.value[k++] = value; } });
     batch.start[b + 1] = k;
   });
-  const features = L.makeFeatures({n, sparsity: 1 - s.density, decay: s.decay, sets: "none", task: s.task});
+  const features = L.makeFeatures({n, sparsity: 1 - s.density, decay: s.decay, sets: s.sets ?? "none", task: s.task});
+  const shares = s.data ? L.sharesOf(features, x.length, s.data) : {emptyWeight: s.empty_weight};
   const g = L.makeGradients(model);
-  const loss = L.lossAndGradients(model, batch, features.importance, g, {emptyWeight: s.empty_weight, revival: s.revival});
+  const loss = L.lossAndGradients(model, batch, features.importance, g, {...shares, revival: s.revival});
   const byNeuron = W => Array.from({length: m}, (_, j) => Array.from({length: n}, (_, i) => W[i * m + j]));
   const byFeature = W => Array.from({length: n}, (_, i) => Array.from(W.subarray(i * m, i * m + m)));
   const C = L.contributions(model), neurons = L.featuresOfNeurons(C, n), represented = L.gains(model).map(gain => gain > 0.5);
@@ -206,12 +270,20 @@ ON_CASE = (
     words: L.describe(L.regime(neurons, represented)),
     no_superposition: Array.from({length: n + 1}, (_, k) => L.noSuperpositionLoss(features, k)),
     dimensionality: L.dimensionality(model),
+    shares: s.data && {
+      sampled: shares.sampled, empty: shares.emptyWeight, lines: Array.from(shares.lines ?? Array(n).fill(0)),
+      given: [shares.given.cdf, shares.given.any?.slice(0, -1)].filter(Boolean),
+    },
   };
 }"""
 )
 
 
-@pytest.mark.parametrize("number", range(len(SETTINGS)), ids=lambda k: "{task}-{n}-{m}".format(**SETTINGS[k]))
+@pytest.mark.parametrize(
+    "number",
+    range(len(SETTINGS)),
+    ids=lambda k: "{task}-{n}-{m}-{data}".format(**{"data": "as drawn", **SETTINGS[k]}),
+)
 def test_loss_gradients_and_measures_are_those_of_toylib(visit: Any, number: int) -> None:
     stored = json.loads(CASES.read_text(encoding="utf-8"))[number]
     got = visit(Lab(speed="slow")).evaluate(ON_CASE, [SOURCE, stored])
@@ -219,7 +291,7 @@ def test_loss_gradients_and_measures_are_those_of_toylib(visit: Any, number: int
         if key in ("words", "kinds", "features_of_neurons", "represented"):
             assert got[key] == value, key
         else:
-            np.testing.assert_allclose(flat(got[key]), flat(value), rtol=1e-6, atol=1e-9, err_msg=key)
+            np.testing.assert_allclose(flat(got[key]), flat(value), rtol=1e-9, atol=1e-12, err_msg=key)
 
 
 DRAWN = (
@@ -268,6 +340,102 @@ def test_inputs_have_the_density_the_values_and_the_sets_asked_for(
     alone, both = got["together"]
     expected = {"together": 1.0, "apart": 0.0, "none": density}[kind]
     assert abs(both / alone - expected) < 5 * (0.25 / alone) ** 0.5 * (kind == "none") + 1e-12
+
+
+SAME_UNIFORMS = (
+    "async ([source, state, data, uniforms, size]) => {"
+    + MODULE
+    + """
+  const features = L.makeFeatures(L.complete(state)), batch = L.makeBatch(size, features.n);
+  let used = 0;
+  L.draw(features, {next: () => uniforms[used++]}, batch, L.sharesOf(features, size, data).given);
+  const rows = Array.from({length: size}, () => Array(features.n).fill(0));
+  for (let b = 0; b < size; b++)
+    for (let k = batch.start[b]; k < batch.start[b + 1]; k++) rows[b][batch.index[k]] = batch.value[k];
+  return [rows, used];
+}"""
+)
+
+
+def uniforms(seed: int, count: int) -> np.ndarray:
+    """The first `count` uniform numbers of the stream that toylib's inputs are drawn from."""
+    steps = np.arange(1, count + 1, dtype=np.uint64) * draws._STEP
+    return (draws._mix(draws.new_stream(seed, draws.TRAINING) + steps) >> np.uint64(11)) * 2.0**-53
+
+
+@pytest.mark.parametrize("data", ["sampled", "strata"])
+@pytest.mark.parametrize("sets", LIMITS["sets"])
+@pytest.mark.parametrize("task", ["copy", "absolute"])
+def test_the_same_uniform_numbers_give_the_inputs_of_toylib(
+    visit: Any, task: str, sets: str, data: str
+) -> None:
+    state = dict(preset="both-kinds", task=task, sets=sets, n=7, sparsity=0.75)
+    features, size = features_of(task, 7, 0.25, sets=sets), 500
+    settings = Settings(data=data, batch_size=size)
+    model = MODELS[task](7, 5, seeds=0)
+    given = strata.given(features, 0, settings, strata.shares(model, features, settings))
+    x = np.empty((size, 7), np.float32)
+    stream = draws.new_stream(3, draws.TRAINING)
+    draws.draw_dense(stream, features.unit_probability[0], given, *features.units, features.signed, x)
+    drawn = uniforms(3, 12 * size)
+    rows, used = visit(Lab(speed="slow")).evaluate(SAME_UNIFORMS, [SOURCE, state, data, drawn.tolist(), size])
+    np.testing.assert_array_equal(np.array(rows, np.float32), x)
+    steps = np.array([used], np.uint64) * draws._STEP
+    assert draws.new_stream(3, draws.TRAINING) + steps == stream  # and no number more
+    if data == "strata":
+        in_sets = (
+            features.n_features - features.n_features % int(sets[-1]) if sets.startswith("together") else 0
+        )
+        assert (((x[:, in_sets:] != 0).sum(1) >= 2) | (x[:, :in_sets] != 0).any(1)).all()
+
+
+IN_STRATA = (
+    "async ([source, states]) => {"
+    + MODULE
+    + "return states.map(state => new L.Trainer(L.complete(state)).shares.lines !== null);}"
+)
+
+
+def test_the_page_integrates_where_toylib_does(visit: Any) -> None:
+    states, wanted = [], []
+    for task, n, sparsity, sets in itertools.product(
+        MODELS, (2, 3, 7, 20), (0, 0.3, 0.5, 0.65, 0.8, 0.95, 0.995), LIMITS["sets"]
+    ):
+        size = int(sets[-1]) if sets != "none" else 1
+        if size > n or (sets.startswith("apart") and sparsity < 1 - 1 / size):
+            continue
+        features = features_of(task, n, 1 - sparsity, sets=sets)
+        batch_size = 128 if task == "copy" else 256
+        [chosen], _ = strata.in_strata(MODELS[task](n, 2, seeds=0), features, Settings(batch_size=batch_size))
+        if (strata.strata_of(features).alone > 0).any():  # without a line both ways are one
+            states.append(dict(task=task, n=n, m=2, sparsity=sparsity, sets=sets))
+            wanted.append(bool(chosen))
+    assert {True, False} == set(wanted)
+    assert visit(Lab(speed="slow")).evaluate(IN_STRATA, [SOURCE, states]) == wanted
+
+
+EVALUATED = (
+    "async ([source, state, samples]) => {"
+    + MODULE
+    + """
+  const trainer = new L.Trainer(L.complete(state)), {W_in, b} = trainer.model;
+  for (let k = 0; k < 10; k++) trainer.step();
+  return [Array.from(W_in), Array.from(b), trainer.evaluate(samples)];
+}"""
+)
+
+
+@pytest.mark.parametrize("sets", ["none", "together-3", "apart-2"])
+def test_the_held_out_loss_has_only_the_noise_of_what_is_no_line(visit: Any, sets: str) -> None:
+    state, samples = dict(task="copy", n=7, m=3, sparsity=0.99, decay=0.9, sets=sets), 64
+    W, b, held_out = visit(Lab(speed="slow")).evaluate(EVALUATED, [SOURCE, state, samples])
+    model = ReLUHiddenModel(7, 3, seeds=0).double()
+    model.W.data = torch.tensor(W, dtype=torch.float64).reshape(1, 7, 3).mT
+    model.b_final.data = torch.tensor(b, dtype=torch.float64)[None]
+    features = features_of("copy", 7, 0.01, 0.9, sets)
+    [exact], _ = evaluate(model, features, n_samples=400_000)
+    _, [error] = evaluate(model, features, n_samples=samples)
+    assert abs(held_out - exact) < 5 * error
 
 
 # --- trained in the page, and by toylib --------------------------------------------------------------------
@@ -452,7 +620,7 @@ def test_a_change_of_sparsity_goes_on_from_the_weights_and_reset_starts_afresh(v
 
 
 def test_best_of_twenty_starts_keeps_the_lowest_loss(visit: Any) -> None:
-    page = visit(Lab(preset="pentagon", sparsity=0.8, speed="fast", steps=500))
+    page = visit(Lab(preset="pentagon", sparsity=0.8, speed="fast", steps=500, seed=0))
     finished(page)
     page.locator("#search").click()
     page.wait_for_function(

@@ -28,7 +28,7 @@ export const PRESETS = {
   "pentagon": {
     "title": "Pentagon: five features in a plane",
     "watch": "Five sparse features in two dimensions. Watch them spread until they are evenly apart.",
-    "state": {"task": "output", "n": 5, "m": 2, "sparsity": 0.9, "decay": 0.9}
+    "state": {"task": "output", "n": 5, "m": 2, "sparsity": 0.9, "decay": 0.9, "seed": 3}
   },
   "two-features": {
     "title": "Dense: two features, and no more",
@@ -63,7 +63,7 @@ export const PRESETS = {
   "both-kinds": {
     "title": "Third model, 75% sparse: clean and shared side by side",
     "watch": "Three neurons keep one feature each; the other two hold three features between them, as a binary code.",
-    "state": {"task": "copy", "n": 10, "m": 5, "sparsity": 0.75, "decay": 0.75, "seed": 3}
+    "state": {"task": "copy", "n": 10, "m": 5, "sparsity": 0.75, "decay": 0.75, "seed": 1}
   },
   "shared-neurons": {
     "title": "Third model, 93% sparse: every neuron is shared",
@@ -151,7 +151,9 @@ export function makeFeatures({n, sparsity, decay, sets, task}) {
   const units = [];
   for (let i = 0; i < n; ) {
     const members = i + size <= n ? size : 1;
-    units.push({first: i, size: members, apart: apart && members > 1, q: Math.min(1, apart && members > 1 ? p * members : p)});
+    const exclusive = apart && members > 1;
+    // a line: one member is active at most
+    units.push({first: i, size: members, apart: exclusive, line: exclusive || members === 1, q: Math.min(1, exclusive ? p * members : p)});
     i += members;
   }
   const importance = new Float64Array(n);
@@ -159,7 +161,34 @@ export function makeFeatures({n, sparsity, decay, sets, task}) {
   // the first active unit, given that there is one: inputs with none are counted, not drawn
   let none = 1;
   const cdf = units.map(unit => 1 - (none *= 1 - unit.q)).map(share => share / (1 - none));
-  return {n, p, units, importance, signed: task === "absolute", empty: none, cdf, independent: size === 1};
+  return {n, p, units, importance, signed: task === "absolute", empty: none, cdf, independent: size === 1, strata: strataOf(units, n)};
+}
+
+/** Probabilities that feature i is active alone, and that some are, not one alone (the rest); and how to draw the rest. */
+function strataOf(units, n) {
+  const any = units.reduceRight((later, {q}) => [q + (1 - q) * later[0], ...later], [0]); // from a unit on
+  const alone = new Float64Array(n), sums = [];
+  let before = 1, rest = 0;
+  units.forEach(({first, size, line, q}, u) => {
+    const after = units.slice(u + 1).reduce((none, later) => none * (1 - later.q), 1);
+    if (line) alone.fill((before * q * after) / size, first, first + size);
+    rest += before * q * (line ? any[u + 1] : 1);
+    sums.push(rest);
+    before *= 1 - q;
+  });
+  return {alone, rest, cdf: sums.map(sum => sum / rest), any};
+}
+
+/**
+ * Which inputs are drawn, and what counts for which share of those that are not empty: as toylib.engines.strata.
+ * Inputs with one active feature are integrated where that pays ("auto"), always ("strata") or never ("sampled").
+ */
+export function sharesOf({strata, cdf, empty, signed}, batch, data = "auto") {
+  const {alone, rest} = strata, active = 1 - empty, emptyWeight = empty / active;
+  const share = rest / active, nLines = alone.filter(p => p > 0).length * (signed ? 2 : 1);
+  const pays = rest > 0 && share * share * (1 + nLines / batch) < 1;
+  if (data === "sampled" || (data === "auto" && !pays)) return {given: {cdf}, emptyWeight, sampled: 1, lines: null};
+  return {given: strata, emptyWeight, sampled: share, lines: alone.map(p => p / active / (signed ? 2 : 1))};
 }
 
 /** Inputs in sparse form: input b has the active features index[start[b]] ... with their values. */
@@ -167,19 +196,31 @@ export function makeBatch(size, n) {
   return {size, start: new Int32Array(size + 1), index: new Int32Array(size * n), value: new Float64Array(size * n)};
 }
 
-/** Fill the batch with inputs that have at least one active feature; one uniform says whether and how much. */
-export function draw(features, random, batch) {
-  const {units, cdf, signed} = features, last = units.length - 1;
+/**
+ * Fill the batch with inputs that have an active feature; one uniform says whether and how much.
+ * Given `any`, one feature is not active alone: where the first unit is a line, a second one must follow.
+ */
+export function draw({units, cdf: active, signed}, random, batch, {cdf, any} = {cdf: active}) {
+  const last = units.length - 1;
   const {start, index, value} = batch;
   let k = 0;
   for (let b = 0; b < batch.size; b++) {
     start[b] = k;
-    let u = random.next(), first = 0;
+    let u = random.next(), first = 0, second = -1;
     while (first < last && u >= cdf[first]) first++;
+    if (any && units[first].line) {
+      u = random.next();
+      for (second = first + 1; second < last; second++) {
+        const now = units[second].q / any[second];
+        if (u < now) break;
+        u = (u - now) / (1 - now);
+      }
+    }
     for (let c = first; c <= last; c++) {
+      if (first < c && c < second) continue;
       const unit = units[c];
       u = random.next();
-      if (c > first) {
+      if (c > first && c !== second) {
         if (u >= unit.q) continue;
         u /= unit.q;
       }
@@ -232,13 +273,14 @@ export function makeGradients(model) {
 /**
  * The loss, mean over inputs of sum_i I_i (y_i - y'_i)^2, and its gradients into `gradients`.
  * emptyWeight counts the empty input's loss that many times; revival is the slope that shut outputs get, in
- * the gradient alone. The same as toylib.training.loss_and_gradients; absent features cost nothing.
+ * the gradient alone. `sampled` is the share that the inputs stand for, `lines` (n,) the weights of the lines
+ * that are integrated. The same as toylib.engines.gradients; absent features cost nothing.
  */
-export function lossAndGradients(model, batch, importance, gradients, {emptyWeight = 0, revival = 0} = {}) {
+export function lossAndGradients(model, batch, importance, gradients, {emptyWeight = 0, revival = 0, sampled = 1, lines = null} = {}) {
   const {n, m, W_in, W_out, b, hiddenRelu} = model;
   const {start, index, value, size} = batch;
   const {W_in: grad_in, W_out: grad_out, b: grad_b, h, grad_h, y} = gradients;
-  const absolute = model.task === "absolute", scale = 1 / size;
+  const absolute = model.task === "absolute", scale = sampled / size;
   grad_in.fill(0);
   grad_out.fill(0);
   grad_b.fill(0);
@@ -279,6 +321,43 @@ export function lossAndGradients(model, batch, importance, gradients, {emptyWeig
     const rest = b[i] > 0 ? b[i] : 0;
     loss += emptyWeight * importance[i] * rest * rest;
     grad_b[i] += 2 * emptyWeight * importance[i] * rest;
+  }
+  return lines ? loss + alongLines(model, lines, importance, gradients, revival) : loss;
+}
+
+/**
+ * The loss along lines, and its gradients on top of `gradients`: inputs v e_i, and -v e_i of signed features,
+ * v uniform on [0, 1]. Output k is ReLU(a v + b_k), and all means over v are integrals of powers of v over the
+ * part where it is open, from `low` to `high`. As toylib.engines.arithmetic.along_line.
+ */
+function alongLines(model, lines, importance, {W_in: grad_in, W_out: grad_out, b: grad_b, h, grad_h}, revival) {
+  const {n, m, W_in, W_out, b, hiddenRelu} = model, signs = model.task === "absolute" ? [1, -1] : [1];
+  let loss = 0;
+  for (const sign of signs) for (let i = 0; i < n; i++) {
+    if (lines[i] === 0) continue;
+    for (let j = 0; j < m; j++) {
+      const z = sign * W_in[i * m + j];
+      h[j] = hiddenRelu && z < 0 ? 0 : z;
+      grad_h[j] = 0;
+    }
+    for (let k = 0, row = 0; k < n; k++, row += m) {
+      let a = 0;
+      for (let j = 0; j < m; j++) a += W_out[row + j] * h[j];
+      const t = k === i ? 1 : 0, c = a - t, weight = lines[i] * importance[k];
+      const end = Math.min(1, Math.max(0, -b[k] / a)); // a = 0 has none, and needs none
+      const low = a > 0 ? end : 0, high = a > 0 ? 1 : a < 0 ? end : b[k] > 0 ? 1 : 0;
+      if (low === high && t === 0) continue;
+      const m0 = high - low, m1 = (high * high - low * low) / 2, m2 = (high * high * high - low * low * low) / 3;
+      const byA = c * m2 + b[k] * m1, byB = c * m1 + b[k] * m0; // t v is the residual where it is shut
+      loss += weight * (c * byA + b[k] * byB + t * (1 / 3 - m2));
+      const g = 2 * weight * (byA - revival * t * (1 / 3 - m2));
+      grad_b[k] += 2 * weight * (byB - revival * t * (1 / 2 - m1));
+      for (let j = 0; j < m; j++) {
+        grad_out[row + j] += g * h[j];
+        grad_h[j] += g * W_out[row + j];
+      }
+    }
+    for (let j = 0; j < m; j++) if (!hiddenRelu || h[j] > 0) grad_in[i * m + j] += sign * grad_h[j];
   }
   return loss;
 }
@@ -326,7 +405,7 @@ export class Trainer {
     this.recipe = recipe(state);
     this.features = makeFeatures(state);
     if (this.batch?.size !== this.recipe.batch) this.batch = makeBatch(this.recipe.batch, state.n);
-    this.emptyWeight = this.features.empty / (1 - this.features.empty);
+    this.shares = sharesOf(this.features, this.recipe.batch);
     for (const [mean, square] of Object.values(this.moments)) {
       mean.fill(0);
       square.fill(0);
@@ -344,9 +423,9 @@ export class Trainer {
   step() {
     const {recipe, model, gradients, state} = this;
     const lr = recipe.lr * Math.min(1, (this.done + 1) / Math.max(1, recipe.warmup)) * 0.5 * (1 + cosine(this.done / state.steps));
-    draw(this.features, this.random, this.batch);
+    draw(this.features, this.random, this.batch, this.shares.given);
     const loss = lossAndGradients(model, this.batch, this.features.importance, gradients, {
-      emptyWeight: this.emptyWeight, revival: recipe.revival * Math.max(0, 1 - (2 * this.done) / state.steps),
+      ...this.shares, revival: recipe.revival * Math.max(0, 1 - (2 * this.done) / state.steps),
     });
     this.powers[0] *= 0.9;
     this.powers[1] *= 0.999;
@@ -372,12 +451,12 @@ export class Trainer {
     }
   }
 
-  /** Loss on held-out inputs, the same for every model of these settings. */
+  /** Loss on held-out inputs, the same for every model of these settings; in strata wherever there are any. */
   evaluate(samples = 4096) {
-    const batch = makeBatch(samples, this.model.n);
-    draw(this.features, new Random(0, HELD_OUT), batch);
-    const loss = lossAndGradients(this.model, batch, this.features.importance, makeGradients(this.model), {emptyWeight: this.emptyWeight});
-    return loss * (1 - this.features.empty);
+    const {features, model} = this, batch = makeBatch(samples, model.n);
+    const shares = sharesOf(features, samples, features.strata.rest > 0 ? "strata" : "sampled");
+    draw(features, new Random(0, HELD_OUT), batch, shares.given);
+    return lossAndGradients(model, batch, features.importance, makeGradients(model), shares) * (1 - features.empty);
   }
 }
 

@@ -254,7 +254,7 @@ def test_what_a_loop_calls_from_another_file_is_part_of_what_its_machine_code_de
     assert files == {"side_by_side.py", "arithmetic.py"}
     # what tiles are made of is written for the compiler, and called from files that are not the loop's
     files = {path.name for path in jit._files_of(tiles.steps_in_tiles.py_func)}
-    assert files == {"tiles.py", "errors.py", "arithmetic.py", "vectors.py"}
+    assert files == {"tiles.py", "errors.py", "arithmetic.py", "registers.py"}
 
 
 def test_evaluating_leaves_the_model_as_it_was():

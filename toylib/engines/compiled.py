@@ -21,11 +21,11 @@ from ..inspection import beyond_flags, known_target
 from ..models import ToyModel
 from .errors import PANEL
 from .inputs import Inputs, groups_of, held_out, steps_at_once
+from .registers import LANES as LANES_OF_ONE
 from .settings import Settings
 from .side_by_side import LANES, losses_side_by_side, steps_side_by_side
 from .strata import mean_and_error
 from .tiles import BLOCK, row_of, rows_of, steps_in_tiles
-from .vectors import LANES as LANES_OF_ONE
 
 TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
 
@@ -200,9 +200,9 @@ class OneByOne(_Compiled):
 
     @staticmethod
     def cost(model: ToyModel, features: SparseFeatures, settings: Settings) -> float:
-        """Sizes are filled up to tiles."""
-        n, m = model.n_features, model.n_hidden
-        return model.n_instances * (20 + 1.2 * n + 0.06 * n * row_of(m))
+        """Up to a density of a quarter, by the features that are active; from there on, all are touched."""
+        n, m, density = model.n_features, model.n_hidden, float(features.feature_probability.mean())
+        return model.n_instances * (20 + 0.5 * n + (0.02 + 0.08 * min(density, 0.25)) * n * m)
 
     def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
         return min(LANES, -(-largest // workers)) if few else LANES

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..jit import helper
 from .arithmetic import HALF, ONE, THIRD, TWO, ZERO, along_line_to_a_power, leaky, slope_of
-from .vectors import LANES, fma, load, shut, size, spread, store
+from .registers import LANES, fma, load, shut, size, spread, store
 
 PANEL = 32
 

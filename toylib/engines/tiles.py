@@ -12,8 +12,8 @@ inputs, and of a panel a block of features at a time. All that is dense is one f
 
 In each turn a row of B is loaded and ROWS numbers of A, and every sum of the tile is moved by one product:
 for AVX-512 two loads and ten numbers serve twenty instructions of 16 sums each. C meets memory at the start
-and the end only. With h (m, 32) hidden units, x, y (n, 32) inputs and gradients at the outputs, and rows of W and
-of its gradient G as long as a multiple of 32, the five products of a panel are
+and the end only. With h (m, 32) hidden units, x, y (n, 32) inputs and gradients at the outputs, and weights W
+(n, m), whose gradient is G, the five products of a panel are
 
     h = W_in' x        y = W_out h        G_out += y h'        g = W_out' y        G_in += x g'
 
@@ -33,7 +33,7 @@ import numpy as np
 from ..jit import compiled, helper
 from .arithmetic import HALF, ONE, TWO, ZERO, leaky, slope_of
 from .errors import PANEL, errors
-from .vectors import (
+from .registers import (
     COLUMNS,
     LANES,
     ROWS,
@@ -258,8 +258,8 @@ def steps_in_tiles(
                     counts, indices, values = count[first:last], index[first:last], value[first:last]
                 _panel(
                     w_in, w_out, b, importance[k] if on_lines else of_sampled,
-                    inputs_here, counts, indices, values, noise_here, times, on_lines, dense and not on_lines, kind, slope,
-                    HALF * cost if on_lines else share * cost, exponent,
+                    inputs_here, counts, indices, values, noise_here, times, on_lines,
+                    dense and not on_lines, kind, slope, HALF * cost if on_lines else share * cost, exponent,
                     g_in, g_out, grad_b, loss, n_features, n_hidden, row, work[5:],
                 )  # fmt: skip
                 if on_lines:

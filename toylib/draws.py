@@ -74,9 +74,9 @@ def _draw_many(at, known, first, probability, limit, bits, active, signed, index
         index[n_active] = n - 1
         n_active += np.uint64(1)
     for a in range(n_active):
-        k = np.uint64(index[a])  # an integer without sign needs no look at what counts from the end
-        u = np.float64(np.int64(bits[k])) * _TO_UNIT
-        value[a] = _value(u if known and k == 0 else u / probability[k], signed)
+        unit = np.uint64(index[a])  # without a sign, it is not looked at for counting from the end
+        u = np.float64(np.int64(bits[unit])) * _TO_UNIT
+        value[a] = _value(u if known and unit == 0 else u / probability[unit], signed)
         index[a] += first
     return n_active
 

@@ -67,7 +67,10 @@ class _Files:
 
 
 def _files_of(function: Callable) -> set[Path]:
-    """The source files that a function's machine code is made of: its own, and those of what it calls."""
+    """The source files that a function's machine code is made of: its own, and those of what it calls.
+
+    What writes instructions itself (numba's intrinsics) is taken to use its own file only.
+    """
     called = [function.__globals__.get(name) for name in function.__code__.co_names]
     helpers = [value.py_func for value in called if isinstance(value, Dispatcher)]
     emitted = {Path(inspect.getfile(inspect.unwrap(f))) for f in called if isinstance(f, _Intrinsic)}

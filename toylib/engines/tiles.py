@@ -17,8 +17,8 @@ and the end only. With h (m, 32) hidden units, x, y (n, 32) inputs and gradients
 
     h = W_in' x        y = W_out h        G_out += y h'        g = W_out' y        G_in += x g'
 
-in which A is read along either axis, so that only h and g are ever transposed. Where few features are active,
-the first and the last go over those alone, to the same bits: a sum skips what would add zero.
+in which A is read along either axis, so that only h and g are ever transposed. Where few features are active
+in a batch, the first and the last go over those alone: a sum skips what would add zero.
 
 Each sum runs over one axis, in order, from the first to the last: so its bits depend neither on the size of
 tiles, which the processor decides, nor on where in memory it lies. Sums over all inputs (of the loss, of the
@@ -134,7 +134,14 @@ def _panel(
     w_in, w_out, b, importance, x, count, index, value, noise, times, on_lines, dense, kind, slope, cost, q,
     g_in, g_out, grad_b, loss, n_features, n_hidden, row, work,
 ):  # fmt: skip
-    """Add a panel's loss and gradients, times the batch size."""
+    """Add a panel's loss to loss (LANES,), and its gradients, times the batch size, to g_in, g_out, grad_b.
+
+    Shapes, all but the inputs' flat: w_in, w_out, g_in, g_out (importance.size, row); x (importance.size,
+            PANEL), in dense form what count, index, value hold of its first count.size inputs; noise (that
+            many or none, n_hidden); grad_b, times as in errors.py. work: rows (PANEL, row), a panel's hidden
+            units and then their gradient; h, g (row, PANEL), the same transposed; y (BLOCK, PANEL); and two
+            (PANEL,). cost is that of hidden activity.
+    """
     _, absolute, hidden_leak, output_leak = kind
     rows, h, g, y, each, by_b = work
     n_filled = importance.size
@@ -203,7 +210,8 @@ def steps_in_tiles(
     Shapes: state (4, n_instances, size): parameters, Adam's two moments, gradient; of a model the input
             weights (rows_of(n_features), row_of(n_hidden)), the output weights if untied, the biases, and
             zeros up to whole vectors. importance (n_instances, rows_of(n_features)); steps, lr, revival
-            (n_steps,); total_loss (n_instances,). work: see `compiled.OneByOne`.
+            (n_steps,); total_loss (n_instances,). work: x (panels of all steps, rows_of * PANEL), zeros
+            (rows_of * PANEL,), times, grad_b, loss, and the work of `_panel`.
     """
     count, index, value = inputs
     untied, _, _, output_leak = kind

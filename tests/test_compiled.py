@@ -12,7 +12,7 @@ import torch
 from test_conformance import UntiedLinearModel
 
 from toylib import jit, training
-from toylib.engines import compiled, inputs, side_by_side
+from toylib.engines import compiled, inputs, side_by_side, tiles
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 
@@ -251,6 +251,9 @@ def test_held_out_loss_is_the_same_in_pieces_of_any_size(monkeypatch):
 def test_what_a_loop_calls_from_another_file_is_part_of_what_its_machine_code_depends_on():
     files = {path.name for path in jit._files_of(side_by_side.steps_side_by_side.py_func)}
     assert files == {"side_by_side.py", "arithmetic.py"}
+    # what tiles are made of is written for the compiler, and called from files that are not the loop's
+    files = {path.name for path in jit._files_of(tiles.steps_in_tiles.py_func)}
+    assert files == {"tiles.py", "errors.py", "arithmetic.py", "registers.py"}
 
 
 def test_evaluating_leaves_the_model_as_it_was():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from bad_input import refused
 
-from toylib.draws import TRAINING, draw_dense, new_stream
+from toylib.draws import MANY, TRAINING, draw_dense, new_stream
 from toylib.engines import strata
 from toylib.features import SparseFeatures
 
@@ -15,12 +15,15 @@ def within(rate, p, n):
     return np.abs(rate - p) <= 5 * np.sqrt(p * (1 - p) / n) + 1e-12
 
 
-def non_empty(features, n, seed=0):
+def drawn(features, n, given, seed=0):
     x = np.empty((n, features.n_features), np.float32)
     q = features.unit_probability[0]
-    state = new_stream(seed, TRAINING)
-    draw_dense(state, q, features.given_active(0), *features.units, features.signed, x)
+    draw_dense(new_stream(seed, TRAINING), q, given, *features.units, features.signed, x)
     return x
+
+
+def non_empty(features, n, seed=0):
+    return drawn(features, n, features.given_active(0), seed)
 
 
 def test_a_feature_is_active_with_its_own_probability():
@@ -64,13 +67,16 @@ def test_an_anticorrelated_set_has_at_most_one_active_member_each_at_its_probabi
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("p", [0.05, 0.6, 1.0, np.array([[0.5, 0.02, 1.0, 0.3, 0.9]])])
-def test_sets_of_one_feature_give_the_inputs_of_independent_features(p, signed):
-    """Independent features are drawn by a loop of their own, from the same random numbers."""
-    plain = SparseFeatures(5, p, signed=signed)
+@pytest.mark.parametrize("n_features", [5, MANY - 1, MANY, 3 * MANY + 5])
+def test_sets_of_one_feature_give_the_inputs_of_independent_features(n_features, p, signed):
+    """Independent features are drawn by loops of their own, few or many, from the same random numbers."""
+    p = np.resize(p, (1, n_features))
+    plain = SparseFeatures(n_features, p, signed=signed)
     for sets in (dict(correlated_sets=[[0]]), dict(anticorrelated_sets=[[0], [1]])):
-        other = SparseFeatures(5, p, signed=signed, **sets)
+        other = SparseFeatures(n_features, p, signed=signed, **sets)
         assert torch.equal(plain.sample(500, 3), other.sample(500, 3))
         np.testing.assert_array_equal(non_empty(plain, 500), non_empty(other, 500))
+        np.testing.assert_array_equal(*(drawn(f, 500, strata.given_rest(f, 0)) for f in (plain, other)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ INDEPENDENT, CORRELATED, ANTICORRELATED = 0, 1, 2
 # Streams of random numbers that must not meet: the same seed gives each purpose its own.
 TRAINING, HELD_OUT, NOISE = 0x7261696E, 0x68656C64, 0x6E6F6973
 AS_THEY_COME = np.empty((0, 0))  # no condition on the inputs that `draw` draws
+MANY = 64  # units, from which it pays to draw all integers of an input first
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
+_TO_UNIT = 2.0**-53
 
 
 @helper(inline="always")
@@ -31,7 +33,7 @@ def new_stream(seed, purpose):
 
 @helper(inline="always")
 def _unit_interval(bits):
-    return np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    return np.float64(bits >> np.uint64(11)) * _TO_UNIT
 
 
 @helper(inline="always")
@@ -50,6 +52,35 @@ def _on_a_line(kind, size):  # whether a unit has one active member at most
     return kind != CORRELATED or size == 1
 
 
+@helper(error_model="numpy")
+def _draw_many(at, known, first, probability, limit, bits, active, signed, index, value):
+    """Fill index and value with the active units from `first` on; how many there are. known: the first is.
+
+    All integers first, in vector instructions; then values, of the active units alone. A uniform u is below p
+    just where the integer that it is made of is below `limit`.
+    """
+    n = probability.size
+    for k in range(n):
+        bits[k] = _mix(at + np.uint64(k + 1) * _STEP) >> np.uint64(11)
+    for k in range(n):
+        active[k] = bits[k] < limit[k]
+    if known:
+        active[0] = 1
+    n_active = np.uint64(0)
+    for k in range(n - 1):
+        index[n_active] = k
+        n_active += active[k]
+    if active[n - 1]:  # apart: with all of them active there is no place after the last
+        index[n_active] = n - 1
+        n_active += np.uint64(1)
+    for a in range(n_active):
+        unit = np.uint64(index[a])  # without a sign, it is not looked at for counting from the end
+        u = np.float64(np.int64(bits[unit])) * _TO_UNIT
+        value[a] = _value(u if known and unit == 0 else u / probability[unit], signed)
+        index[a] += first
+    return n_active
+
+
 @compiled(nogil=True, error_model="numpy")
 def draw(state, unit_probability, given, kind, start, members, signed, count, index, value):
     """Fill count (batch,), index and value (batch, n_features) with the active features of each input.
@@ -64,6 +95,8 @@ def draw(state, unit_probability, given, kind, start, members, signed, count, in
     alone = True
     for unit in range(n_units):
         alone = alone and kind[unit] == INDEPENDENT
+    bits, flags = np.empty(n_units, np.uint64), np.empty(n_units, np.uint8)
+    limit = np.ceil(unit_probability / _TO_UNIT).astype(np.uint64)
     for b in range(count.size):
         n_active = 0
         first, second = 0, -1
@@ -83,6 +116,14 @@ def draw(state, unit_probability, given, kind, start, members, signed, count, in
             if second >= 0:
                 index[b, 0], value[b, 0] = first, _value(_uniform(state), signed)
                 n_active, first = 1, second
+            if n_units >= MANY:
+                n_active += _draw_many(
+                    state[0], given.shape[0] > 0, first, unit_probability[first:], limit[first:], bits, flags,
+                    signed, index[b, n_active:], value[b, n_active:],
+                )  # fmt: skip
+                state[0] += np.uint64(n_units - first) * _STEP
+                count[b] = n_active
+                continue
             at = state[0]
             for unit in range(first, n_units):
                 at += _STEP

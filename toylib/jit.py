@@ -29,6 +29,7 @@ import numba
 from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 from numba.core.serialize import dumps
 
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -66,10 +67,14 @@ class _Files:
 
 
 def _files_of(function: Callable) -> set[Path]:
-    """The source files that a function's machine code is made of: its own, and those of what it calls."""
+    """The source files that a function's machine code is made of: its own, and those of what it calls.
+
+    What writes instructions itself (numba's intrinsics) is taken to use its own file only.
+    """
     called = [function.__globals__.get(name) for name in function.__code__.co_names]
     helpers = [value.py_func for value in called if isinstance(value, Dispatcher)]
-    return {Path(inspect.getfile(function))}.union(*(_files_of(helper) for helper in helpers))
+    emitted = {Path(inspect.getfile(inspect.unwrap(f))) for f in called if isinstance(f, _Intrinsic)}
+    return {Path(inspect.getfile(function))}.union(emitted, *(_files_of(helper) for helper in helpers))
 
 
 class _Cache(FunctionCache):

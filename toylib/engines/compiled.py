@@ -1,7 +1,7 @@
 """Training by the compiled loops: who goes into which block, and the way in and out of their arrays.
 
-Two layouts: many models side by side (side_by_side.py), or one model at a time with its inputs side by side
-(one_by_one.py).
+Two layouts: many models side by side (side_by_side.py), or one model at a time, as products of matrices
+(tiles.py).
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from torch import Tensor
 from ..features import SparseFeatures
 from ..inspection import beyond_flags, known_target
 from ..models import ToyModel
-from .inputs import Inputs, groups_of, held_out
-from .one_by_one import WIDTH, steps_one_by_one
+from .errors import PANEL
+from .inputs import Inputs, groups_of, held_out, steps_at_once
+from .registers import LANES as LANES_OF_ONE
 from .settings import Settings
 from .side_by_side import LANES, losses_side_by_side, steps_side_by_side
 from .strata import mean_and_error
+from .tiles import BLOCK, row_of, rows_of, steps_in_tiles
 
 TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
 
@@ -191,29 +193,30 @@ class SideBySide(_Compiled):
 
 
 class OneByOne(_Compiled):
-    """One model at a time, its inputs side by side."""
+    """One model at a time, as products of matrices."""
 
     name = "single"
-    steps = steps_one_by_one
+    steps = steps_in_tiles
 
     @staticmethod
     def cost(model: ToyModel, features: SparseFeatures, settings: Settings) -> float:
-        """Sizes are filled up to fours."""
+        """Up to a density of a quarter, by the features that are active; from there on, all are touched."""
         n, m, density = model.n_features, model.n_hidden, float(features.feature_probability.mean())
-        return model.n_instances * (20 + 1.2 * n + (0.08 + 0.22 * density) * _fours(n) * _fours(m))
+        return model.n_instances * (20 + 0.5 * n + (0.02 + 0.08 * min(density, 0.25)) * n * m)
 
     def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
         return min(LANES, -(-largest // workers)) if few else LANES
 
     def pack(self, model: ToyModel, importance: np.ndarray) -> Packed:
         """Arrays of this layout for a block of models."""
-        places, n = _places(model), _fours(model.n_features)
-        weight = np.zeros((model.n_instances, n), np.float32)
+        rows = rows_of(model.n_features)
+        weight = np.zeros((model.n_instances, rows), np.float32)
         weight[:, : model.n_features] = importance
-        size = n + (1 if model.tied else 2) * n * _fours(model.n_hidden)
-        state = np.zeros((4, model.n_instances, size), np.float32)
+        places = _places(model)
+        state = _aligned(4, model.n_instances, places.size)
         state[0][:, places] = _flat(model)
-        return Packed(state, weight, _work_of_one(model), np.zeros(model.n_instances))
+        work = _work_of_one(model, self.settings.batch_size)
+        return Packed(state, weight, work, np.zeros(model.n_instances))
 
     def unpack(self, packed: Packed, model: ToyModel) -> None:
         """Set the models' parameters to those of the arrays."""
@@ -246,16 +249,20 @@ def _set(model: ToyModel, flat: np.ndarray) -> None:
         flat = flat[:, size:]
 
 
-def _fours(size: int) -> int:
-    return -(-size // 4) * 4
+def _aligned(*shape: int) -> np.ndarray:
+    """Zeros that begin with a line of the cache: a vector that lies in two of them costs twice."""
+    n = int(np.prod(shape))
+    room = np.zeros(n + LANES_OF_ONE, np.float32)
+    first = -room.ctypes.data % 64 // 4
+    return room[first : first + n].reshape(shape)
 
 
 def _places(model: ToyModel) -> np.ndarray:
-    """Where `_flat` goes in a row that is filled up to multiples of four."""
-    n, m = _fours(model.n_features), _fours(model.n_hidden)
-    inside = (np.arange(n) < model.n_features)[:, None] & (np.arange(m) < model.n_hidden)
-    weights = [inside.ravel()] * (1 if model.tied else 2)
-    return np.flatnonzero(np.concatenate([*weights, np.arange(n) < model.n_features]))
+    """Which places (size,) of a row of the state hold `_flat`; the others fill up tiles and vectors."""
+    rows, row = rows_of(model.n_features), row_of(model.n_hidden)
+    inside = (np.arange(rows) < model.n_features)[:, None] & (np.arange(row) < model.n_hidden)
+    biases = np.arange(-(-rows // LANES_OF_ONE) * LANES_OF_ONE) < model.n_features
+    return np.concatenate([*[inside.ravel()] * (1 if model.tied else 2), biases])
 
 
 def _work(model: ToyModel) -> tuple[np.ndarray, ...]:
@@ -266,14 +273,21 @@ def _work(model: ToyModel) -> tuple[np.ndarray, ...]:
     )
 
 
-def _work_of_one(model: ToyModel) -> tuple[np.ndarray, ...]:
-    n, m = _fours(model.n_features), _fours(model.n_hidden)
+def _work_of_one(model: ToyModel, batch_size: int) -> tuple[np.ndarray, ...]:
+    n, row = rows_of(model.n_features), row_of(model.n_hidden)
+    n_panels = steps_at_once(model.n_features, batch_size) * -(-batch_size // PANEL)
     return (
-        np.empty((WIDTH, m), np.float32),
-        np.empty((m // 4, 4 * WIDTH), np.float32),
-        np.empty((m // 4, 4 * WIDTH), np.float32),
-        np.empty(4 * WIDTH, np.float32),
-        np.zeros((n, WIDTH), np.float32),
+        _aligned(n_panels, n * PANEL),
+        _aligned(n * PANEL),
+        _aligned(PANEL),
+        _aligned(n * LANES_OF_ONE),
+        _aligned(LANES_OF_ONE),
+        _aligned(PANEL * row),
+        _aligned(row * PANEL),
+        _aligned(row * PANEL),
+        _aligned(BLOCK * PANEL),
+        _aligned(PANEL),
+        _aligned(PANEL),
     )
 
 

@@ -22,6 +22,11 @@ def groups_of(model: ToyModel, features: SparseFeatures, settings: Settings) -> 
     return np.split(order, np.flatnonzero(np.diff(stream[order])) + 1)
 
 
+def steps_at_once(n_features: int, batch_size: int) -> int:
+    """Steps whose inputs are drawn together."""
+    return max(1, INPUT_BYTES // (8 * n_features * batch_size))
+
+
 class Inputs:
     """The inputs of a block, and the noise of its hidden layers, a few steps at a time."""
 
@@ -37,7 +42,7 @@ class Inputs:
             float(part[self.row]) for part in (share.sampled, share.empty, share.active)
         )
         self.lines = _lines(features, share.lines[self.row] * settings.batch_size)
-        self.at_once = max(1, INPUT_BYTES // (8 * model.n_features * settings.batch_size))
+        self.at_once = steps_at_once(model.n_features, settings.batch_size)
         n_inputs = min(self.at_once, settings.n_steps) * settings.batch_size
         self.room = _room(n_inputs, model.n_features)
         self.noise = np.empty((n_inputs if settings.hidden_noise else 0, model.n_hidden), np.float32)

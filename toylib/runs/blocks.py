@@ -23,8 +23,8 @@ from .identity import class_identity
 _SOURCES = (
     "jit.py", "draws.py", "features.py", "models.py", "inspection.py", "training.py", "engines/__init__.py",
     "engines/settings.py", "engines/reference.py", "engines/compiled.py", "engines/inputs.py",
-    "engines/side_by_side.py", "engines/one_by_one.py", "engines/arithmetic.py", "engines/gradients.py",
-    "engines/strata.py", "engines/records.py",
+    "engines/side_by_side.py", "engines/tiles.py", "engines/errors.py", "engines/registers.py",
+    "engines/arithmetic.py", "engines/gradients.py", "engines/strata.py", "engines/records.py",
 )  # fmt: skip
 
 

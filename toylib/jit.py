@@ -30,6 +30,7 @@ from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
+from numba.extending import _Intrinsic
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -69,7 +70,9 @@ def _files_of(function: Callable) -> set[Path]:
     """The source files that a function's machine code is made of: its own, and those of what it calls."""
     called = [function.__globals__.get(name) for name in function.__code__.co_names]
     helpers = [value.py_func for value in called if isinstance(value, Dispatcher)]
-    return {Path(inspect.getfile(function))}.union(*(_files_of(helper) for helper in helpers))
+    instructions = [value._defn for value in called if isinstance(value, _Intrinsic)]  # LLVM's, written out
+    files = {Path(inspect.getfile(source)) for source in (function, *instructions)}
+    return files.union(*(_files_of(helper) for helper in helpers))
 
 
 class _Cache(FunctionCache):

@@ -22,10 +22,11 @@ from ..models import ToyModel
 from .inputs import Inputs, groups_of, held_out
 from .one_by_one import WIDTH, steps_one_by_one
 from .settings import Settings
-from .side_by_side import LANES, losses_side_by_side, steps_side_by_side
+from .side_by_side import INPUTS, LANES, losses_side_by_side, steps_side_by_side
 from .strata import mean_and_error
+from .vectors import zeros
 
-TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
+TILES = 4  # in a block of instances, at most: they share the inputs that are drawn
 
 
 def refusal(model: ToyModel) -> str | None:
@@ -174,13 +175,13 @@ class SideBySide(_Compiled):
         return n_tiles * (30 + 15 * n + (6 + 3 * density) * n * m)
 
     def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
-        return LANES * (1 if few else TILES)
+        return LANES * (min(TILES, -(-largest // (LANES * workers))) if few else TILES)
 
     def pack(self, model: ToyModel, importance: np.ndarray) -> Packed:
         """Arrays of this layout for a block of models."""
         n_tiles = -(-model.n_instances // LANES)
         weight, parameters = _lanes(importance, n_tiles), _lanes(_flat(model), n_tiles)
-        state = np.zeros((4, *parameters.shape), np.float32)
+        state = zeros(4, *parameters.shape)
         state[0] = parameters
         return Packed(state, weight, _work(model), np.zeros((n_tiles, LANES)))
 
@@ -224,7 +225,9 @@ def _lanes(value: np.ndarray, n_tiles: int) -> np.ndarray:
     """(n_instances, ...) -> (n_tiles, ..., LANES), zero where there is no instance."""
     padded = np.zeros((n_tiles * LANES, *value.shape[1:]), np.float32)
     padded[: len(value)] = value
-    return np.ascontiguousarray(np.moveaxis(padded.reshape(n_tiles, LANES, *value.shape[1:]), 1, -1))
+    lanes = zeros(n_tiles, *value.shape[1:], LANES)
+    lanes[:] = np.moveaxis(padded.reshape(n_tiles, LANES, *value.shape[1:]), 1, -1)
+    return lanes
 
 
 def _views(model: ToyModel) -> list[torch.Tensor]:
@@ -259,10 +262,14 @@ def _places(model: ToyModel) -> np.ndarray:
 
 
 def _work(model: ToyModel) -> tuple[np.ndarray, ...]:
+    n, m, block = model.n_features, model.n_hidden, INPUTS * LANES
     return (
-        np.empty((model.n_hidden, 8 * LANES), np.float32),
-        np.empty(4 * LANES, np.float32),
-        np.zeros((model.n_features, 4), np.float32),
+        zeros(m, block),
+        zeros(m, block),
+        zeros(n, block),
+        zeros(n, INPUTS),
+        zeros(INPUTS),
+        zeros(3, block),
     )
 
 

@@ -24,7 +24,7 @@ _SOURCES = (
     "jit.py", "draws.py", "features.py", "models.py", "inspection.py", "training.py", "engines/__init__.py",
     "engines/settings.py", "engines/reference.py", "engines/compiled.py", "engines/inputs.py",
     "engines/side_by_side.py", "engines/one_by_one.py", "engines/arithmetic.py", "engines/gradients.py",
-    "engines/strata.py",
+    "engines/strata.py", "engines/vectors.py",
 )  # fmt: skip
 
 

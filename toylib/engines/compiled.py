@@ -47,7 +47,7 @@ def pays_to_measure(model: ToyModel) -> bool:
     Only the ratio of the two measured costs counts.
     """
     n, n_weights = model.n_features, model.n_features * model.n_hidden
-    compiled = -(-model.n_instances // LANES) * LANES * (10 + 0.3 * n_weights)
+    compiled = -(-model.n_instances // LANES) * LANES * (5 + 0.1 * n_weights)
     return refusal(model) is None and compiled < model.n_instances * (100 + 15 * n + 0.15 * n_weights)
 
 
@@ -169,10 +169,10 @@ class SideBySide(_Compiled):
 
     @staticmethod
     def cost(model: ToyModel, features: SparseFeatures, settings: Settings) -> float:
-        """Every lane of a tile is paid for, filled or not."""
+        """Every lane of a tile is paid for, filled or not. Between what AVX-512 and AVX2 take."""
         n, m, density = model.n_features, model.n_hidden, float(features.feature_probability.mean())
         n_tiles = sum(-(-len(group) // LANES) for group in groups_of(model, features, settings))
-        return n_tiles * (30 + 15 * n + (6 + 3 * density) * n * m)
+        return n_tiles * (15 + 2 * n + (1 + min(density, 0.5)) * n * m)
 
     def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
         return LANES * (min(TILES, -(-largest // (LANES * workers))) if few else TILES)

@@ -16,7 +16,7 @@ Nearly all time goes into three products, for every i and j:
     gradient          g_out[i, j] += sum over inputs h[j] d[i]  loaded and stored once for four inputs
 
 So a weight is loaded once for four inputs, and a hidden unit once for both products of the way back. At the
-input only the active features are touched.
+input only the active features are touched, or all of them where most are active: to the same bits.
 
 What becomes of a model is a fixed sequence of rounded operations in its own lane: the same bits in any
 company, and on processors with vectors of another width. To that end every sum is written out, in the order
@@ -97,14 +97,12 @@ def _enter(w_in, inputs, first, n_here, noise, leak, dense, hidden, target):
     for k in range(n_here):
         for a in range(count[first + k]):
             target[index[first + k, a], k] = value[first + k, a]
-    if dense:
-        for j in range(n_hidden):
-            h = splat(ZERO, _BLOCK)
-            for i in range(n_features):
-                h = fma(load(w_in, i * n_hidden + j, LANES), load_each(target, i, INPUTS, LANES), h)
-            store(hidden, j, _leaky(h, leak))
-        return
-    for k in range(INPUTS):
+    for j in range(n_hidden if dense else 0):
+        h = splat(ZERO, _BLOCK)
+        for i in range(n_features):
+            h = fma(load(w_in, i * n_hidden + j, LANES), load_each(target, i, INPUTS, LANES), h)
+        store(hidden, j, _leaky(h, leak))
+    for k in range(0 if dense else INPUTS):
         n_active = count[first + k] if k < n_here else 0
         for j in range(n_hidden):
             h = splat(noise[first + k, j] if noise.size and k < n_here else ZERO, LANES)
@@ -144,7 +142,9 @@ def _batch(
             LANES); factor (n_features, LANES), q times the importance; loss (LANES,), in double precision;
             inputs: count (batch,), index, value (batch, n_features); noise (batch, n_hidden), of the hidden
             layer, or (0, n_hidden) if there is none; line_weight (0,), or (batch,): then the inputs are the
-            ends of lines, counted whole (strata.py), each that many times. work: see `work_of`.
+            ends of lines, counted whole (strata.py), each that many times. work: hidden, its gradient
+            (n_hidden, _BLOCK), slopes (n_features, _BLOCK), target (n_features, INPUTS), times (INPUTS,),
+            room (3, _BLOCK).
     """
     w_in, w_out, b = weights
     g_in, g_out, g_b = gradients

@@ -32,7 +32,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import compiled, helper
-from .arithmetic import HALF, ONE, THIRD, TWO, ZERO, along_line_to_a_power, slope_of
+from .arithmetic import HALF, ONE, TWO, ZERO, along_line_to_a_power, along_lines, slope_of
 from .vectors import absolute, add_parts, dot_parts, fma, load, load_each, splat, sqrt, store, where
 
 LANES = 16  # models in a tile
@@ -60,26 +60,8 @@ def _slopes(r, q, room):
 
 
 @helper(error_model="numpy")
-def _along_lines(a, b, t, leak, slope):
-    """Mean of r^2 over lines, and half its slopes by a and b: as `arithmetic.along_line`, for vectors."""
-    end = (ZERO - b) / a
-    end = where(end <= ZERO, ZERO, where(end <= ONE, end, ONE))
-    closes = a <= ZERO  # along the line; else it opens
-    low = where(closes, ZERO, end)
-    high = where(closes, where(ZERO <= a, where(b <= ZERO, ZERO, ONE), end), ONE)
-    low, high = low * (ONE - leak), fma(leak, ONE - high, high)
-    c = a - t
-    low2, high2 = low * low, high * high
-    m0, m1, m2 = high - low, HALF * (high2 - low2), THIRD * (high2 * high - low2 * low)
-    shut1, shut2 = HALF - m1, THIRD - m2
-    by_a, by_b = fma(c, m2, b * m1), fma(c, m1, b * m0)
-    loss = fma(c, by_a, fma(b, by_b, t * t * shut2))
-    return loss, by_a - slope * t * shut2, by_b - slope * t * shut1
-
-
-@helper(error_model="numpy")
 def _along_lines_to_a_power(a, b, t, leak, slope, q, room):
-    """As `_along_lines` for |r|^q, lane by lane: mean of |r|^q and its slopes over q; room (3, _BLOCK)."""
+    """As `along_lines` for |r|^q, lane by lane: mean of |r|^q and its slopes over q; room (3, _BLOCK)."""
     store(room, 0, a)
     store(room, 1, b + splat(ZERO, _BLOCK))
     store(room, 2, t)
@@ -172,7 +154,7 @@ def _batch(
                 t = absolute(t)
             if on_lines:
                 if q == TWO:
-                    each, by_a, by_b = _along_lines(o, bias, t, output_leak, output_slope)
+                    each, by_a, by_b = along_lines(o, bias, t, output_leak, output_slope)
                 else:
                     each, by_a, by_b = _along_lines_to_a_power(o, bias, t, output_leak, output_slope, q, room)
                 each_size = here * size

@@ -11,6 +11,9 @@ import oracle
 import pytest
 import torch
 
+from toylib import engines
+from toylib.engines.compiled import SideBySide
+from toylib.engines.reference import Torch
 from toylib.engines.settings import Settings
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
@@ -130,12 +133,13 @@ def test_every_size_is(model_class, size, engine):
     compare(model_class, SIZES[size], engine, size, batch_size=33)
 
 
-@pytest.mark.parametrize("copies", [1, 40])  # for one torch is faster, for many the compiled loops
+@pytest.mark.parametrize("measures", [SideBySide, Torch])
 @pytest.mark.parametrize(("setting", "q"), [*((s, 2) for s in FEATURES), ("signed", 1), ("signed", 3.5)])
 @pytest.mark.parametrize("model_class", MODELS)
-def test_every_held_out_loss_is(model_class, setting, q, copies):
+def test_every_held_out_loss_is(model_class, setting, q, measures, monkeypatch):
+    monkeypatch.setattr(engines, "to_measure", lambda model: measures)
     features, model = FEATURES[setting], started(model_class)
-    rows = np.tile(np.arange(len(SEEDS)), copies)
+    rows = np.tile(np.arange(len(SEEDS)), 7)  # of more than two tiles
     every = features if features.n_instances == 1 else features.select(rows)
     loss, _ = evaluate(model.select(rows), every, n_samples=700, loss_exponent=q)
     np.testing.assert_allclose(loss, evaluated(model_class, features, q)[rows], rtol=1e-4)

@@ -29,8 +29,8 @@ import numba
 from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
-from numba.core.extending import _Intrinsic
 from numba.core.serialize import dumps
+from numba.extending import _Intrinsic
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -73,8 +73,8 @@ def _files_of(function: Callable) -> set[Path]:
     """
     called = [function.__globals__.get(name) for name in function.__code__.co_names]
     helpers = [value.py_func for value in called if isinstance(value, Dispatcher)]
-    emitted = {Path(inspect.getfile(inspect.unwrap(f))) for f in called if isinstance(f, _Intrinsic)}
-    return {Path(inspect.getfile(function))}.union(emitted, *(_files_of(helper) for helper in helpers))
+    written = {Path(inspect.getfile(inspect.unwrap(f._defn))) for f in called if isinstance(f, _Intrinsic)}
+    return {Path(inspect.getfile(function))}.union(written, *(_files_of(helper) for helper in helpers))
 
 
 class _Cache(FunctionCache):

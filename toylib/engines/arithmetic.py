@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import helper
+from .vectors import fma, where
 
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
 HALF, THIRD = np.float32(1 / 2), np.float32(1 / 3)
@@ -62,6 +63,24 @@ def along_line(a, b, t, leak, slope):
     by_a, by_b = c * m2 + b * m1, c * m1 + b * m0
     loss = HALF * (c * by_a + b * by_b + t * t * (THIRD - m2))
     return loss, by_a - slope * t * (THIRD - m2), by_b - slope * t * (HALF - m1)
+
+
+@helper(error_model="numpy")
+def along_lines(a, b, t, leak, slope):
+    """Mean of r^2 over lines, and half its slopes by a and b: `along_line` for vectors (vectors.py)."""
+    end = (ZERO - b) / a
+    end = where(end <= ZERO, ZERO, where(end <= ONE, end, ONE))
+    closes = a <= ZERO  # along the line; else it opens
+    low = where(closes, ZERO, end)
+    high = where(closes, where(ZERO <= a, where(b <= ZERO, ZERO, ONE), end), ONE)
+    low, high = low * (ONE - leak), fma(leak, ONE - high, high)
+    c = a - t
+    low2, high2 = low * low, high * high
+    m0, m1, m2 = high - low, HALF * (high2 - low2), THIRD * (high2 * high - low2 * low)
+    shut1, shut2 = HALF - m1, THIRD - m2
+    by_a, by_b = fma(c, m2, b * m1), fma(c, m1, b * m0)
+    loss = fma(c, by_a, fma(b, by_b, t * t * shut2))
+    return loss, by_a - slope * t * shut2, by_b - slope * t * shut1
 
 
 @helper(error_model="numpy")

@@ -23,11 +23,12 @@ from .errors import PANEL
 from .inputs import Inputs, groups_of, held_out, steps_at_once
 from .registers import LANES as LANES_OF_ONE
 from .settings import Settings
-from .side_by_side import LANES, losses_side_by_side, steps_side_by_side
+from .side_by_side import INPUTS, LANES, losses_side_by_side, steps_side_by_side
 from .strata import mean_and_error
 from .tiles import BLOCK, row_of, rows_of, steps_in_tiles
+from .vectors import zeros
 
-TILES = 2  # in a block of instances, at most: they share the inputs that are drawn
+TILES = 4  # in a block of instances, at most: they share the inputs that are drawn
 
 
 def refusal(model: ToyModel) -> str | None:
@@ -48,7 +49,7 @@ def pays_to_measure(model: ToyModel) -> bool:
     Only the ratio of the two measured costs counts.
     """
     n, n_weights = model.n_features, model.n_features * model.n_hidden
-    compiled = -(-model.n_instances // LANES) * LANES * (10 + 0.3 * n_weights)
+    compiled = -(-model.n_instances // LANES) * LANES * (5 + 0.1 * n_weights)
     return refusal(model) is None and compiled < model.n_instances * (100 + 15 * n + 0.15 * n_weights)
 
 
@@ -170,19 +171,19 @@ class SideBySide(_Compiled):
 
     @staticmethod
     def cost(model: ToyModel, features: SparseFeatures, settings: Settings) -> float:
-        """Every lane of a tile is paid for, filled or not."""
+        """Every lane of a tile is paid for, filled or not. Between what AVX-512 and AVX2 take."""
         n, m, density = model.n_features, model.n_hidden, float(features.feature_probability.mean())
         n_tiles = sum(-(-len(group) // LANES) for group in groups_of(model, features, settings))
-        return n_tiles * (30 + 15 * n + (6 + 3 * density) * n * m)
+        return n_tiles * (15 + 2 * n + (1 + min(density, 0.5)) * n * m)
 
     def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
-        return LANES * (1 if few else TILES)
+        return LANES * (min(TILES, -(-largest // (LANES * workers))) if few else TILES)
 
     def pack(self, model: ToyModel, importance: np.ndarray) -> Packed:
         """Arrays of this layout for a block of models."""
         n_tiles = -(-model.n_instances // LANES)
         weight, parameters = _lanes(importance, n_tiles), _lanes(_flat(model), n_tiles)
-        state = np.zeros((4, *parameters.shape), np.float32)
+        state = zeros(4, *parameters.shape)
         state[0] = parameters
         return Packed(state, weight, _work(model), np.zeros((n_tiles, LANES)))
 
@@ -213,7 +214,7 @@ class OneByOne(_Compiled):
         weight = np.zeros((model.n_instances, rows), np.float32)
         weight[:, : model.n_features] = importance
         places = _places(model)
-        state = _aligned(4, model.n_instances, places.size)
+        state = zeros(4, model.n_instances, places.size)
         state[0][:, places] = _flat(model)
         work = _work_of_one(model, self.settings.batch_size)
         return Packed(state, weight, work, np.zeros(model.n_instances))
@@ -227,7 +228,9 @@ def _lanes(value: np.ndarray, n_tiles: int) -> np.ndarray:
     """(n_instances, ...) -> (n_tiles, ..., LANES), zero where there is no instance."""
     padded = np.zeros((n_tiles * LANES, *value.shape[1:]), np.float32)
     padded[: len(value)] = value
-    return np.ascontiguousarray(np.moveaxis(padded.reshape(n_tiles, LANES, *value.shape[1:]), 1, -1))
+    lanes = zeros(n_tiles, *value.shape[1:], LANES)
+    lanes[:] = np.moveaxis(padded.reshape(n_tiles, LANES, *value.shape[1:]), 1, -1)
+    return lanes
 
 
 def _views(model: ToyModel) -> list[torch.Tensor]:
@@ -249,14 +252,6 @@ def _set(model: ToyModel, flat: np.ndarray) -> None:
         flat = flat[:, size:]
 
 
-def _aligned(*shape: int) -> np.ndarray:
-    """Zeros that begin with a line of the cache: a vector that lies in two of them costs twice."""
-    n = int(np.prod(shape))
-    room = np.zeros(n + LANES_OF_ONE, np.float32)
-    first = -room.ctypes.data % 64 // 4
-    return room[first : first + n].reshape(shape)
-
-
 def _places(model: ToyModel) -> np.ndarray:
     """Which places (size,) of a row of the state hold `_flat`; the others fill up tiles and vectors."""
     rows, row = rows_of(model.n_features), row_of(model.n_hidden)
@@ -266,10 +261,14 @@ def _places(model: ToyModel) -> np.ndarray:
 
 
 def _work(model: ToyModel) -> tuple[np.ndarray, ...]:
+    n, m, block = model.n_features, model.n_hidden, INPUTS * LANES
     return (
-        np.empty((model.n_hidden, 8 * LANES), np.float32),
-        np.empty(4 * LANES, np.float32),
-        np.zeros((model.n_features, 4), np.float32),
+        zeros(m, block),
+        zeros(m, block),
+        zeros(n, block),
+        zeros(n, INPUTS),
+        zeros(INPUTS),
+        zeros(3, block),
     )
 
 
@@ -277,17 +276,17 @@ def _work_of_one(model: ToyModel, batch_size: int) -> tuple[np.ndarray, ...]:
     n, row = rows_of(model.n_features), row_of(model.n_hidden)
     n_panels = steps_at_once(model.n_features, batch_size) * -(-batch_size // PANEL)
     return (
-        _aligned(n_panels, n * PANEL),
-        _aligned(n * PANEL),
-        _aligned(PANEL),
-        _aligned(n * LANES_OF_ONE),
-        _aligned(LANES_OF_ONE),
-        _aligned(PANEL * row),
-        _aligned(row * PANEL),
-        _aligned(row * PANEL),
-        _aligned(BLOCK * PANEL),
-        _aligned(PANEL),
-        _aligned(PANEL),
+        zeros(n_panels, n * PANEL),
+        zeros(n * PANEL),
+        zeros(PANEL),
+        zeros(n * LANES_OF_ONE),
+        zeros(LANES_OF_ONE),
+        zeros(PANEL * row),
+        zeros(row * PANEL),
+        zeros(row * PANEL),
+        zeros(BLOCK * PANEL),
+        zeros(PANEL),
+        zeros(PANEL),
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from ..jit import helper
 from .arithmetic import HALF, ONE, THIRD, TWO, ZERO, along_line_to_a_power, leaky, slope_of
-from .registers import LANES, fma, load, shut, size, spread, store
+from .registers import LANES, load, spread, store
+from .vectors import absolute as magnitude
+from .vectors import fma, where
 
 PANEL = 32
 
@@ -39,10 +41,10 @@ def _square(y, x, b, importance, times, absolute, leak, slope, n_here, loss, gra
         for lane in range(0, PANEL, LANES):
             at = i * PANEL + lane
             z, t = load(y, at) + bias, load(x, at)
-            r = shut(z, leak * z, z) - (size(t) if absolute else t)
+            r = where(z <= ZERO, leak * z, z) - (magnitude(t) if absolute else t)
             weighted = r * (weight * load(times, lane))
             sum_ = fma(weighted, r, sum_)
-            by_z = weighted * shut(z, slope, open_)
+            by_z = weighted * where(z <= ZERO, slope, open_)
             store(y, at, by_z)
             grad = grad + by_z
         store(grad_b, i * LANES, grad)
@@ -58,17 +60,17 @@ def _square_on_lines(y, x, b, importance, times, absolute, leak, slope, n_here, 
     sum_ = load(loss, 0)
     for i in range(n_here):
         b_i, weight, grad = spread(b[i]), spread(TWO * importance[i]), load(grad_b, i * LANES)
-        at_zero = shut(b_i, none, one)
+        at_zero = where(b_i <= ZERO, none, one)
         for lane in range(0, PANEL, LANES):
             at = i * PANEL + lane
             a, t = load(y, at), load(x, at)
-            t = size(t) if absolute else t
+            t = magnitude(t) if absolute else t
             low, high = none, one
             if not whole:
                 end = (none - b_i) / a
-                end = shut(end, none, shut(one - end, one, end))
-                low = shut(a, none, end)
-                high = shut(a, shut(none - a, at_zero, end), one)
+                end = where(end <= ZERO, none, where(one - end <= ZERO, one, end))
+                low = where(a <= ZERO, none, end)
+                high = where(a <= ZERO, where(none - a <= ZERO, at_zero, end), one)
             c, low2, high2 = a - t, low * low, high * high
             m0, m1, m2 = high - low, half * (high2 - low2), third * (high2 * high - low2 * low)
             by_a, by_b = fma(c, m2, b_i * m1), fma(c, m1, b_i * m0)

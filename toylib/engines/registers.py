@@ -1,10 +1,7 @@
-"""Vectors of 16 floats in numba, and tiles of them that stay in a processor's registers.
+"""Tiles of vectors that stay in a processor's registers, and what they need of vectors of 16 floats.
 
-numba turns a loop into vector instructions where it can; it cannot keep twenty sums in registers through a
-loop. So these operations are written in the compiler's own language (llvmlite), each a few instructions.
-
-A *vector* has +, -, *, / and the functions below. Every lane is rounded as IEEE says, in the order that is
-written, on every processor that has fused multiplication and addition.
+numba cannot keep twenty sums in registers through a loop. So these operations are written in the compiler's
+own language (llvmlite), as those of vectors.py are, each a few instructions; offsets count floats.
 
 A *tile* is ROWS x COLUMNS floats. Its size is the largest that leaves registers for what is multiplied: with
 AVX-512 20 of 32 registers of 16 floats, elsewhere 12 of 16 registers of 8, into two of which the compiler
@@ -13,19 +10,17 @@ splits a vector. Both hide that a sum takes four cycles, in each of which the pr
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_or_insert_function
-from numba.core.imputils import lower_builtin
 from numba.core.registry import cpu_target
 from numba.core.typing import signature
-from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.extending import intrinsic, models, register_model
+
+from .vectors import Vector, fused, shuffled, spread_to
 
 LANES = 16
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]  # the cache's key has them, too
@@ -37,18 +32,8 @@ _PARTS = [(row, column) for row in range(ROWS) for column in range(0, COLUMNS, L
 _TILE = ir.ArrayType(_VECTOR, len(_PARTS))
 
 
-class _Vector(types.Type):
-    """The type of a vector."""
-
-
 class _Tile(types.Type):
     """The type of a tile."""
-
-
-@register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: types.Type) -> None:
-        super().__init__(manager, kind, _VECTOR)
 
 
 @register_model(_Tile)
@@ -57,7 +42,7 @@ class _TileModel(models.PrimitiveModel):
         super().__init__(manager, kind, _TILE)
 
 
-vector, tile = _Vector("vector"), _Tile("tile")
+vector, tile = Vector(LANES), _Tile("tile")
 
 
 def _emits(result: types.Type) -> Callable[[Callable], Any]:
@@ -109,17 +94,6 @@ def _shuffle(builder: ir.IRBuilder, a: Any, b: Any, order: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT, LANES), order))
 
 
-def _spread(builder: ir.IRBuilder, x: Any) -> Any:
-    empty = ir.Constant(_VECTOR, ir.Undefined)
-    one = builder.insert_element(empty, x, ir.Constant(_INT, 0))
-    return _shuffle(builder, one, empty, [0] * LANES)
-
-
-def _call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(vectors))
-    return builder.call(get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), vectors)
-
-
 # --- vectors ---------------------------------------------------------------------------------------------
 
 
@@ -138,38 +112,14 @@ def store(builder, array, at, value):
 @_emits(vector)
 def spread(builder, x):
     """A vector of x in every lane."""
-    return _spread(builder, x)
-
-
-@_emits(vector)
-def fma(builder, a, b, c):
-    """a * b + c, rounded once."""
-    return _call(builder, "fmuladd", a, b, c)
-
-
-@_emits(vector)
-def root(builder, a):
-    """The square root."""
-    return _call(builder, "sqrt", a)
-
-
-@_emits(vector)
-def size(builder, a):
-    """|a|"""
-    return _call(builder, "fabs", a)
-
-
-@_emits(vector)
-def shut(builder, z, a, b):
-    """a in the lanes where z <= 0, b where it is not, or is NaN."""
-    return builder.select(builder.fcmp_ordered("<=", z, ir.Constant(_VECTOR, [0.0] * LANES)), a, b)
+    return spread_to(builder, x, LANES)
 
 
 @_emits(types.float32)
 def total(builder, a):
     """The sum of the lanes: of the halves, of their halves, and so on."""
     for half in (8, 4, 2, 1):
-        a = builder.fadd(a, _shuffle(builder, a, a, [(k + half) % LANES for k in range(LANES)]))
+        a = builder.fadd(a, shuffled(builder, a, [(k + half) % LANES for k in range(LANES)]))
     return builder.extract_element(a, ir.Constant(_INT, 0))
 
 
@@ -187,21 +137,6 @@ def transpose(builder, array, at, row, to, at_to, row_of_to):
                 rows[k], rows[k + step] = (_shuffle(builder, *pair, order) for order in (upper, lower))
     for k in range(LANES):
         _write(builder, rows[k], _at(builder, to, at_to, builder.mul(row_of_to, _whole(k))))
-
-
-def _operator(symbol: Callable, name: str) -> None:
-    """Give vectors this operator."""
-    cases = [signature(vector, vector, vector)]
-    infer_global(symbol)(type("_Vectors", (ConcreteTemplate,), {"key": symbol, "cases": cases}))
-    lower_builtin(symbol, vector, vector)(
-        lambda _, builder, __, arguments: getattr(builder, name)(*arguments)
-    )
-
-
-for _symbol, _name in [
-    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv")
-]:  # fmt: skip
-    _operator(_symbol, _name)
 
 
 # --- tiles -----------------------------------------------------------------------------------------------
@@ -242,7 +177,7 @@ def add_outer(builder, whole, a, at_a, row, b, at_b):
     for k, (r, column) in enumerate(_PARTS):
         if column == 0:
             place = _at(builder, a, builder.mul(row, _whole(r)))
-            down = _spread(builder, builder.load(place, typ=_FLOAT, align=4))
-        part = _call(builder, "fmuladd", down, across[column], builder.extract_value(whole, k))
+            down = spread_to(builder, builder.load(place, typ=_FLOAT, align=4), LANES)
+        part = fused(builder, down, across[column], builder.extract_value(whole, k))
         whole = builder.insert_value(whole, part, k)
     return whole

@@ -1,15 +1,27 @@
 """Compiled training with models side by side (engine "kernel"): a batch's loss and gradients, and Adam.
 
-A tile is LANES models that see the same inputs. Every array of a tile ends in an axis of LANES, and every
-inner loop runs over that axis: the compiler turns it into vector instructions, and a model gets the same
-arithmetic in every lane, whoever its neighbours are. Four inputs are worked on together, so that a weight is
-loaded once for four. Only the active features of an input are touched where it enters.
+A tile is sixteen models that see the same inputs, a *lane* each. Every number of a model stands beside those
+of its neighbours, and one vector (vectors.py) holds the sixteen. Four inputs are worked on at a time, whose
+hidden units and outputs are vectors of 64. Rows of memory, one vector each:
 
-Three things keep the inner loops fast, here and in one_by_one.py. Rows of one array lie a constant apart
-(_1 to _7, _W1 to _W3): otherwise the compiler guards each loop against rows that overlap. Offsets are
-unsigned: otherwise it guards against negative indices. The number of turns is read from an array: a loop of
-known length is unrolled before it can become vector instructions. Together they are worth a factor of two to
-four.
+    weights           w_in[i, j]     | 16 models |                              n_features x n_hidden
+    hidden            h[j]           | input 0: 16 models | input 1 | 2 | 3 |   n_hidden
+    slopes at output  d[i]           | input 0: 16 models | input 1 | 2 | 3 |   n_features
+    target            t[i]           | input 0 | 1 | 2 | 3 |                    n_features, of all models
+
+Nearly all time goes into three products, for every i and j:
+
+    forward           o[i] += w_out[i, j] h[j]                  the four inputs' sums stay in registers
+    backward          q[j] += w_out[i, j] d[i]                  as here: the gradient of h[j]
+    gradient          g_out[i, j] += sum over inputs h[j] d[i]  loaded and stored once for four inputs
+
+So a weight is loaded once for four inputs, and a hidden unit once for both products of the way back. At the
+input only the active features are touched, or all of them where most are active: to the same bits.
+
+What becomes of a model is a fixed sequence of rounded operations in its own lane: the same bits in any
+company, and on processors with vectors of another width. To that end every sum is written out, in the order
+of the inputs, and no compiler may reorder or contract anything (no fastmath). Only powers that are not whole
+are the C library's.
 
 The inputs are drawn before the call. What compiled code calls is a `helper` (jit.py says why the bits depend
 on it).
@@ -20,179 +32,185 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import compiled, helper
-from .arithmetic import HALF, ONE, TWO, ZERO, adam, along_line, along_line_to_a_power, leaky, slope_of
+from .arithmetic import HALF, ONE, TWO, ZERO, along_line_to_a_power, along_lines, slope_of
+from .vectors import absolute, add_parts, dot_parts, fma, load, load_each, splat, sqrt, store, where
 
-LANES = 32
+LANES = 16  # models in a tile
+INPUTS = 4  # at a time
+_BLOCK = INPUTS * LANES
 
-_1, _2, _3, _4, _5, _6, _7 = (np.uint64(k * LANES) for k in range(1, 8))
+
+@helper()
+def _leaky(z, leak):  # a ReLU for leak 0, the identity for leak 1; passes NaN on
+    return where(z <= ZERO, leak * z, z)
 
 
-@helper(error_model="numpy", fastmath={"contract"})
-def _batch(
-    w_in,
-    w_out,
-    b,
-    importance,
-    count,
-    index,
-    value,
-    line_weight,
-    noise,
-    absolute,
-    leaks,
-    cost,
-    exponent,
-    learn,
-    g_in,
-    g_out,
-    g_b,
-    loss,
-    work,
-):
-    """Add a batch's loss and, to learn, its gradients, times the batch size, to loss and g_in, g_out, g_b.
+@helper(error_model="numpy")
+def _slopes(r, q, room):
+    """Slopes of |r|^q by r, over q; room (_BLOCK,)."""
+    if q == np.floor(q) and q > ONE:
+        size, slope, times = absolute(r), r, int(q) - 2
+        for _ in range(times):
+            slope = slope * size
+        return slope
+    store(room, 0, r)
+    for lane in range(room.size):
+        room[lane] = slope_of(room[lane], q)
+    return load(room, 0, _BLOCK)
 
-    Shapes: w_in, w_out, g_in, g_out (n_features, n_hidden, LANES); b, importance, g_b (n_features, LANES);
-            loss (LANES,); count (batch,), index, value (batch, n_features); noise (batch, n_hidden), of
-            the hidden layer, or (0, n_hidden) if there is none; line_weight (0,), or (batch,): then the
-            inputs are the ends of lines, counted whole (strata.py), each that many times. work: hidden
-            (n_hidden, 8 LANES), h of four inputs and its gradient; output (4 LANES,); target
-            (n_features, 4).
-    """
-    n_features, n_hidden = w_in.shape[0], w_in.shape[1]
-    hidden, output, target = work
-    hidden_leak, output_leak, output_slope = leaks
-    lanes, four = np.uint64(loss.size), np.uint64(4 * loss.size)
-    n_inputs, on_lines = count.size, line_weight.size > 0
-    for first in range(0, n_inputs, 4):
-        n_here = min(4, n_inputs - first)
-        for j in range(n_hidden):
-            row = hidden[j]
-            for lane in range(four + four):
-                row[lane] = ZERO
-            for k in range(n_here if noise.size else 0):
-                shift, part = noise[first + k, j], row[k * LANES :]
-                for lane in range(lanes):
-                    part[lane] = shift
-        for k in range(n_here):
-            for a in range(count[first + k]):
-                i, v = index[first + k, a], value[first + k, a]
-                target[i, k] = abs(v) if absolute else v
-                for j in range(n_hidden):
-                    row, w = hidden[j, k * LANES :], w_in[i, j]
-                    for lane in range(lanes):
-                        row[lane] += v * w[lane]
-        for j in range(n_hidden):
-            row = hidden[j]
-            for lane in range(four):
-                row[lane] = leaky(row[lane], hidden_leak)
-        # one where there is an input, zero where the last four are not all there
-        k1, k2, k3 = np.float32(n_here > 1), np.float32(n_here > 2), np.float32(n_here > 3)
+
+@helper(error_model="numpy")
+def _along_lines_to_a_power(a, b, t, leak, slope, q, room):
+    """As `along_lines` for |r|^q, lane by lane: mean of |r|^q and its slopes over q; room (3, _BLOCK)."""
+    store(room, 0, a)
+    store(room, 1, b + splat(ZERO, _BLOCK))
+    store(room, 2, t)
+    for lane in range(room.shape[1]):
+        each, by_a, by_b = along_line_to_a_power(room[0, lane], room[1, lane], room[2, lane], leak, slope, q)
+        room[0, lane], room[1, lane], room[2, lane] = q * each, by_a, by_b
+    return load(room, 0, _BLOCK), load(room, 1, _BLOCK), load(room, 2, _BLOCK)
+
+
+@helper(error_model="numpy")
+def _enter(w_in, inputs, first, n_here, noise, leak, dense, hidden, target):
+    """Fill hidden with h of the inputs from `first`, and target with what is active in them."""
+    count, index, value = inputs
+    n_features, n_hidden = target.shape[0], hidden.shape[0]
+    for k in range(n_here):
+        for a in range(count[first + k]):
+            target[index[first + k, a], k] = value[first + k, a]
+    for j in range(n_hidden if dense else 0):
+        h = splat(ZERO, _BLOCK)
         for i in range(n_features):
-            bias, weight, grad_bias = b[i], importance[i], g_b[i]
-            for lane in range(lanes):
-                start = ZERO if on_lines else bias[lane]
-                output[lane] = start
-                output[lane + _1] = start
-                output[lane + _2] = start
-                output[lane + _3] = start
-            for j in range(n_hidden):
-                row, w = hidden[j], w_out[i, j]
-                for lane in range(lanes):
-                    output[lane] += w[lane] * row[lane]
-                    output[lane + _1] += w[lane] * row[lane + _1]
-                    output[lane + _2] += w[lane] * row[lane + _2]
-                    output[lane + _3] += w[lane] * row[lane + _3]
-            t0, t1, t2, t3 = target[i, 0], target[i, 1], target[i, 2], target[i, 3]
-            if on_lines:
-                for k in range(n_here):
-                    t, part, factor = target[i, k], output[k * LANES :], exponent * line_weight[first + k]
-                    if exponent == TWO:
-                        for lane in range(lanes):
-                            each, by_a, by_b = along_line(
-                                part[lane], bias[lane], t, output_leak, output_slope
-                            )
-                            size = factor * weight[lane]
-                            loss[lane] += size * each
-                            part[lane] = size * by_a
-                            grad_bias[lane] += size * by_b
-                    else:
-                        for lane in range(lanes):
-                            each, by_a, by_b = along_line_to_a_power(
-                                part[lane], bias[lane], t, output_leak, output_slope, exponent
-                            )
-                            size = factor * weight[lane]
-                            loss[lane] += size * each
-                            part[lane] = size * by_a
-                            grad_bias[lane] += size * by_b
-                for lane in range(n_here * lanes, four):  # no line there
-                    output[lane] = ZERO
-            elif exponent == TWO:
-                for lane in range(lanes):
-                    o0, o1, o2, o3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
-                    r0 = leaky(o0, output_leak) - t0
-                    r1 = (leaky(o1, output_leak) - t1) * k1
-                    r2 = (leaky(o2, output_leak) - t2) * k2
-                    r3 = (leaky(o3, output_leak) - t3) * k3
-                    loss[lane] += weight[lane] * ((r0 * r0 + r1 * r1) + (r2 * r2 + r3 * r3))
-                    double = TWO * weight[lane]
-                    r0 *= double * (output_slope if o0 <= ZERO else ONE)
-                    r1 *= double * (output_slope if o1 <= ZERO else ONE)
-                    r2 *= double * (output_slope if o2 <= ZERO else ONE)
-                    r3 *= double * (output_slope if o3 <= ZERO else ONE)
-                    output[lane], output[lane + _1], output[lane + _2], output[lane + _3] = r0, r1, r2, r3
-                    grad_bias[lane] += (r0 + r1) + (r2 + r3)
-            else:
-                for k in range(n_here):
-                    t, part = target[i, k], output[k * LANES :]
-                    for lane in range(lanes):
-                        r = leaky(part[lane], output_leak) - t
-                        slope = weight[lane] * slope_of(r, exponent)
-                        loss[lane] += slope * r
-                        slope *= exponent * (output_slope if part[lane] <= ZERO else ONE)
-                        part[lane] = slope
-                        grad_bias[lane] += slope
-                for lane in range(n_here * lanes, four):  # no input there
-                    output[lane] = ZERO
-            for j in range(n_hidden if learn else 0):
-                row, w, grad = hidden[j], w_out[i, j], g_out[i, j]
-                for lane in range(lanes):
-                    r0, r1, r2, r3 = output[lane], output[lane + _1], output[lane + _2], output[lane + _3]
-                    grad[lane] += (r0 * row[lane] + r1 * row[lane + _1]) + (
-                        r2 * row[lane + _2] + r3 * row[lane + _3]
-                    )
-                    row[lane + _4] += w[lane] * r0
-                    row[lane + _5] += w[lane] * r1
-                    row[lane + _6] += w[lane] * r2
-                    row[lane + _7] += w[lane] * r3
+            h = fma(load(w_in, i * n_hidden + j, LANES), load_each(target, i, INPUTS, LANES), h)
+        store(hidden, j, _leaky(h, leak))
+    for k in range(0 if dense else INPUTS):
+        n_active = count[first + k] if k < n_here else 0
         for j in range(n_hidden):
-            row = hidden[j]
+            h = splat(noise[first + k, j] if noise.size and k < n_here else ZERO, LANES)
+            for a in range(n_active):
+                at = np.int64(index[first + k, a]) * n_hidden + j
+                h = fma(load(w_in, at, LANES), value[first + k, a], h)
+            store(hidden, j * INPUTS + k, _leaky(h, leak))
+
+
+@helper(error_model="numpy")
+def _return(grad_hidden, inputs, first, n_here, dense, learn, g_in, target):
+    """Add the gradients of the input weights, of these inputs, to g_in; clear target."""
+    count, index, value = inputs
+    n_features, n_hidden = target.shape[0], grad_hidden.shape[0]
+    for j in range(n_hidden if learn and dense else 0):
+        back = load(grad_hidden, j, _BLOCK)
+        for i in range(n_features):
+            at = i * n_hidden + j
+            store(g_in, at, dot_parts(back, load_each(target, i, INPUTS, LANES), load(g_in, at, LANES)))
+    for k in range(n_here):
+        for a in range(count[first + k]):
+            active, v = np.int64(index[first + k, a]), value[first + k, a]
+            target[active, k] = ZERO
+            for j in range(n_hidden if learn and not dense else 0):
+                at = active * n_hidden + j
+                back = load(grad_hidden, j * INPUTS + k, LANES)
+                store(g_in, at, fma(back, v, load(g_in, at, LANES)))
+
+
+@helper(error_model="numpy")
+def _batch(
+    weights, gradients, factor, inputs, line_weight, noise, absolute_target, leaks, cost, q, learn, loss, work
+):  # fmt: skip
+    """Add q times a batch's loss and, to learn, its gradients, times the batch size, to loss and gradients.
+
+    Shapes: weights, gradients: input and output weights (n_features n_hidden, LANES), biases (n_features,
+            LANES); factor (n_features, LANES), q times the importance; loss (LANES,), in double precision;
+            inputs: count (batch,), index, value (batch, n_features); noise (batch, n_hidden), of the hidden
+            layer, or (0, n_hidden) if there is none; line_weight (0,), or (batch,): then the inputs are the
+            ends of lines, counted whole (strata.py), each that many times. work: hidden, its gradient
+            (n_hidden, _BLOCK), slopes (n_features, _BLOCK), target (n_features, INPUTS), times (INPUTS,),
+            room (3, _BLOCK).
+    """
+    w_in, w_out, b = weights
+    g_in, g_out, g_b = gradients
+    hidden, grad_hidden, slopes, target, times, room = work
+    hidden_leak, output_leak, output_slope = leaks
+    count, on_lines = inputs[0], line_weight.size > 0
+    n_features, n_hidden = target.shape[0], hidden.shape[0]
+    for first in range(0, count.size, INPUTS):
+        n_here, n_active = min(INPUTS, count.size - first), 0
+        for k in range(INPUTS):  # the last four may not all be there
+            times[k] = ZERO if k >= n_here else (line_weight[first + k] if on_lines else ONE)
+            n_active += count[first + k] if k < n_here else 0
+        here = load_each(times, 0, INPUTS, LANES)
+        dense = noise.size == 0 and 2 * n_active > INPUTS * n_features
+        _enter(w_in, inputs, first, n_here, noise, hidden_leak, dense, hidden, target)
+
+        block_loss = splat(ZERO, _BLOCK)
+        for i in range(n_features):
+            bias, size = load(b, i, LANES), load(factor, i, LANES)
+            o = splat(ZERO, _BLOCK) if on_lines else bias + splat(ZERO, _BLOCK)
+            for j in range(n_hidden):
+                o = fma(load(w_out, i * n_hidden + j, LANES), load(hidden, j, _BLOCK), o)
+            t = load_each(target, i, INPUTS, LANES)
+            if absolute_target:
+                t = absolute(t)
             if on_lines:
-                for k in range(n_here if cost > ZERO else 0):
-                    each = HALF * cost * line_weight[first + k]  # a half is the mean of v
-                    part = row[k * LANES :]
-                    for lane in range(lanes):
-                        loss[lane] += each * abs(part[lane])
-                        part[lane + _4] += each * np.sign(part[lane])
-            elif cost > ZERO:
-                for lane in range(lanes):
-                    loss[lane] += cost * (
-                        (abs(row[lane]) + abs(row[lane + _1])) + (abs(row[lane + _2]) + abs(row[lane + _3]))
-                    )
-                for lane in range(four):
-                    row[lane + _4] += cost * np.sign(row[lane])
-            for lane in range(four):
-                row[lane + _4] *= hidden_leak if row[lane] <= ZERO else ONE
-        for k in range(n_here):
-            for a in range(count[first + k]):
-                i, v = index[first + k, a], value[first + k, a]
-                target[i, k] = ZERO
-                for j in range(n_hidden if learn else 0):
-                    row, grad = hidden[j, (4 + k) * LANES :], g_in[i, j]
-                    for lane in range(lanes):
-                        grad[lane] += v * row[lane]
+                if q == TWO:
+                    each, by_a, by_b = along_lines(o, bias, t, output_leak, output_slope)
+                else:
+                    each, by_a, by_b = _along_lines_to_a_power(o, bias, t, output_leak, output_slope, q, room)
+                each_size = here * size
+                block_loss = fma(each_size, each, block_loss)
+                d, by_b = each_size * by_a, each_size * by_b
+            else:
+                r = _leaky(o, output_leak) - t
+                if n_here < INPUTS:
+                    r = r * here
+                d = size * (r if q == TWO else _slopes(r, q, room[0]))
+                block_loss = fma(d, r, block_loss)
+                d = where(o <= ZERO, output_slope * d, d)
+                by_b = d
+            if learn:
+                store(slopes, i, d)
+                store(g_b, i, add_parts(by_b, load(g_b, i, LANES)))
+        for j in range(n_hidden if cost > ZERO else 0):
+            each_cost = (HALF if on_lines else ONE) * cost * here  # a half is the mean of v
+            block_loss = fma(q * each_cost, absolute(load(hidden, j, _BLOCK)), block_loss)
+        store(room, 0, add_parts(block_loss, splat(ZERO, LANES)))
+        for lane in range(loss.size):  # few numbers are added up in single precision
+            loss[lane] += room[0, lane]
+
+        for j in range(n_hidden if learn else 0):
+            h, back = load(hidden, j, _BLOCK), splat(ZERO, _BLOCK)
+            if cost > ZERO:
+                sign = where(h <= ZERO, where(ZERO <= h, ZERO, -ONE), ONE)
+                back = (HALF if on_lines else ONE) * cost * here * sign
+            for i in range(n_features):
+                at, d = i * n_hidden + j, load(slopes, i, _BLOCK)
+                back = fma(load(w_out, at, LANES), d, back)
+                store(g_out, at, dot_parts(h, d, load(g_out, at, LANES)))
+            store(grad_hidden, j, where(h <= ZERO, hidden_leak * back, back))
+        _return(grad_hidden, inputs, first, n_here, dense, learn, g_in, target)
 
 
-@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+@helper(error_model="numpy")
+def _adam(p, mean, square, gradient, scale, lr, beta1, beta2, eps, decay, step):
+    """One step of Adam on arrays (rows, LANES), as `arithmetic.adam`; the gradient is cleared."""
+    first, second = np.float32(beta1), np.float32(beta2)
+    other1, other2 = np.float32(1 - beta1), np.float32(1 - beta2)
+    down = np.float32(-lr / (1 - beta1**step))
+    root = np.float32(1 / np.sqrt(1 - beta2**step))
+    small, kept = np.float32(eps), np.float32(1 - lr * decay)
+    for row in range(p.shape[0]):
+        g = scale * load(gradient, row, LANES)
+        m = fma(first, load(mean, row, LANES), other1 * g)
+        v = fma(second, load(square, row, LANES), other2 * (g * g))
+        store(gradient, row, splat(ZERO, LANES))
+        store(mean, row, m)
+        store(square, row, v)
+        moved = down * m / fma(root, sqrt(v), small)
+        store(p, row, fma(kept, load(p, row, LANES), moved))
+
+
+@compiled(nogil=True, error_model="numpy")
 def steps_side_by_side(
     state, importance, inputs, lines, noise, work, kind, constants, steps, lr, revival, total
 ):  # fmt: skip
@@ -203,78 +221,75 @@ def steps_side_by_side(
             steps, lr, revival (n_steps,); total (n_tiles, LANES).
     """
     count, index, value = inputs
-    untied, absolute, hidden_leak, output_leak = kind
+    untied, absolute_target, hidden_leak, output_leak = kind
     line_count, line_index, line_value, line_weight = lines
-    beta1, beta2, eps, activity_cost, empty_weight, decay, q, sampled = constants
-    exponent = np.float32(q)
+    beta1, beta2, eps, activity_cost, empty_weight, decay, exponent, sampled = constants
+    q = np.float32(exponent)
     n_features, n_hidden = importance.shape[1], work[0].shape[0]
     batch_size = count.size // steps.size
     size = n_features * n_hidden
     low, high = (size, 2 * size) if untied else (0, size)
-    shape = (n_features, n_hidden, LANES)
     scale, empties = np.float32(1 / batch_size), np.float32(empty_weight * batch_size)
     share, cost = np.float32(sampled), np.float32(activity_cost)
-    of_sampled, no_lines = np.empty((n_features, LANES), np.float32), np.empty(0, np.float32)
-    loss = np.empty(LANES, np.float32)
+    of_lines, of_sampled = np.empty_like(importance[0]), np.empty_like(importance[0])
+    loss, room = np.empty(LANES), work[-1]
     for tile in range(importance.shape[0]):
-        p, g, weight = state[0, tile], state[3, tile], importance[tile]
-        w_in, w_out, b = p[:size].reshape(shape), p[low:high].reshape(shape), p[high:]
-        g_in, g_out, g_b = g[:size].reshape(shape), g[low:high].reshape(shape), g[high:]
-        of_sampled[:] = share * weight
+        p, g = state[0, tile], state[3, tile]
+        weights, gradients = (p[:size], p[low:high], p[high:]), (g[:size], g[low:high], g[high:])
+        of_lines[:] = q * importance[tile]
+        of_sampled[:] = share * of_lines
         for s in range(steps.size):
             first, last = s * batch_size, (s + 1) * batch_size
             leaks = hidden_leak, output_leak, max(output_leak, np.float32(revival[s]))
-            loss[:] = ZERO
-            _batch(
-                w_in, w_out, b, of_sampled, count[first:last], index[first:last], value[first:last], no_lines,
-                noise[first:last], absolute, leaks, share * cost, exponent, True,
-                g_in, g_out, g_b, loss, work,
-            )  # fmt: skip
-            if line_weight.size:
+            loss[:] = 0
+            batch, weight = (count[first:last], index[first:last], value[first:last]), line_weight[:0]
+            shifts, factor, price = noise[first:last], of_sampled, share * cost
+            for _ in range(2 if line_weight.size else 1):  # what is sampled, and then the lines
                 _batch(
-                    w_in, w_out, b, weight, line_count, line_index, line_value, line_weight,
-                    noise[:0], absolute, leaks, cost, exponent, True, g_in, g_out, g_b, loss, work,
+                    weights, gradients, factor, batch, weight, shifts, absolute_target, leaks, price, q, True,
+                    loss, work,
                 )  # fmt: skip
+                batch, weight = (line_count, line_index, line_value), line_weight
+                shifts, factor, price = noise[:0], of_lines, cost
             for i in range(n_features):  # the empty input, counted exactly: only the biases meet it
+                bias = load(weights[2], i, LANES) + splat(ZERO, _BLOCK)
+                y = _leaky(bias, output_leak)
+                d = empties * load(of_lines, i, LANES) * _slopes(y, q, room[0])
+                store(room, 0, d * y)
                 for lane in range(LANES):
-                    y = leaky(b[i, lane], output_leak)
-                    error = empties * weight[i, lane] * (y if exponent == TWO else slope_of(y, exponent))
-                    loss[lane] += error * y
-                    g_b[i, lane] += exponent * error * (output_leak if b[i, lane] <= ZERO else ONE)
+                    loss[lane] += room[0, lane]
+                store(room, 0, where(bias <= ZERO, output_leak * d, d))
+                store(gradients[2], i, load(gradients[2], i, LANES) + load(room, 0, LANES))
             for lane in range(LANES):
-                total[tile, lane] += loss[lane] * scale
-            adam(
-                p.reshape(-1), state[1, tile].reshape(-1), state[2, tile].reshape(-1), g.reshape(-1),
-                scale, lr[s], beta1, beta2, eps, decay, steps[s] + 1,
-            )  # fmt: skip
+                total[tile, lane] += loss[lane] * scale / q
+            _adam(p, state[1, tile], state[2, tile], g, scale, lr[s], beta1, beta2, eps, decay, steps[s] + 1)
 
 
-@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+@compiled(nogil=True, error_model="numpy")
 def losses_side_by_side(parameters, importance, inputs, work, kind, exponent, n_part, sums):
     """Add up the loss on parts of n_part inputs, and the square of each part's sum over its inputs.
 
     Shapes: sums (2, n_tiles, LANES); n_part a divisor of 512; others as for `steps_side_by_side`.
     """
     count, index, value = inputs
-    untied, absolute, hidden_leak, output_leak = kind
-    n_features, n_hidden = importance.shape[1], work[0].shape[0]
-    size = n_features * n_hidden
+    untied, absolute_target, hidden_leak, output_leak = kind
+    q = np.float32(exponent)
+    size = importance.shape[1] * work[0].shape[0]
     low, high = (size, 2 * size) if untied else (0, size)
-    shape = (n_features, n_hidden, LANES)
-    leaks, unused = (hidden_leak, output_leak, output_leak), np.zeros((n_features, LANES), np.float32)
+    leaks = hidden_leak, output_leak, output_leak
     no_lines, no_noise = np.empty(0, np.float32), np.zeros((0, work[0].shape[0]), np.float32)
-    loss = np.empty(LANES, np.float32)
+    loss = np.empty(LANES)
     for tile in range(importance.shape[0]):
-        p = parameters[tile]
-        w_in, w_out = p[:size].reshape(shape), p[low:high].reshape(shape)
-        for first in range(0, count.size, n_part):  # single precision adds up few numbers only
+        p, factor = parameters[tile], q * importance[tile]
+        weights = p[:size], p[low:high], p[high:]
+        for first in range(0, count.size, n_part):
             last = min(count.size, first + n_part)
-            loss[:] = ZERO
+            loss[:] = 0
             _batch(
-                w_in, w_out, p[high:], importance[tile], count[first:last], index[first:last],
-                value[first:last], no_lines, no_noise, absolute, leaks, ZERO, np.float32(exponent), False,
-                w_in, w_out, unused, loss, work,
+                weights, weights, factor, (count[first:last], index[first:last], value[first:last]), no_lines,
+                no_noise, absolute_target, leaks, ZERO, q, False, loss, work,
             )  # fmt: skip
             for lane in range(LANES):
-                sums[0, tile, lane] += loss[lane]
-                sums[1, tile, lane] += np.float64(loss[lane]) ** 2 / (last - first)
+                each = loss[lane] / q
+                sums[0, tile, lane] += each
+                sums[1, tile, lane] += each**2 / (last - first)

@@ -38,12 +38,8 @@ from .registers import (
     LANES,
     ROWS,
     add_outer,
-    fma,
     load,
     load_tile,
-    root,
-    shut,
-    size,
     spread,
     store,
     store_tile,
@@ -51,6 +47,8 @@ from .registers import (
     transpose,
     zeros,
 )  # fmt: skip
+from .vectors import absolute as magnitude
+from .vectors import fma, sqrt, where
 
 BLOCK = 40 // ROWS * ROWS  # features whose y, W and G stay in the fastest cache
 DENSE = 0.25  # share of active features from which dense products of the inputs are faster
@@ -156,7 +154,7 @@ def _panel(
     leak, nothing, one = spread(hidden_leak), spread(ZERO), spread(ONE)
     for at in range(0, PANEL * row, LANES):
         v = load(rows, at)
-        store(rows, at, shut(v, leak * v, v))
+        store(rows, at, where(v <= ZERO, leak * v, v))
     _transpose(rows, row, h, PANEL, PANEL, n_hidden)
     g[:] = ZERO
     for i in range(0, n_filled, BLOCK):
@@ -173,9 +171,10 @@ def _panel(
         v, slope_h = load(h, at), load(g, at)
         if cost > ZERO:
             price = spread(cost) * load(times, at % PANEL)
-            store(loss, 0, fma(price, size(v), load(loss, 0)))
-            slope_h = fma(price, shut(v, shut(nothing - v, nothing, nothing - one), one), slope_h)
-        store(g, at, shut(v, leak * slope_h, slope_h))
+            store(loss, 0, fma(price, magnitude(v), load(loss, 0)))
+            sign = where(v <= ZERO, where(nothing - v <= ZERO, nothing, nothing - one), one)
+            slope_h = fma(price, sign, slope_h)
+        store(g, at, where(v <= ZERO, leak * slope_h, slope_h))
     _transpose(g, PANEL, rows, row, n_hidden, PANEL)
     if dense:
         _multiply(g_in, row, x, PANEL, 1, rows, row, n_filled, n_hidden, PANEL, False)
@@ -198,7 +197,7 @@ def _adam(parameters, mean, square, gradient, scale, lr, beta1, beta2, eps, deca
         store(gradient, at, nothing)
         store(mean, at, m)
         store(square, at, s)
-        store(parameters, at, kept * load(parameters, at) - rate * m / fma(root(s), correction, small))
+        store(parameters, at, kept * load(parameters, at) - rate * m / fma(sqrt(s), correction, small))
 
 
 @compiled(nogil=True, error_model="numpy")

@@ -25,6 +25,7 @@ _SOURCES = (
     "engines/settings.py", "engines/reference.py", "engines/compiled.py", "engines/inputs.py",
     "engines/side_by_side.py", "engines/tiles.py", "engines/errors.py", "engines/registers.py",
     "engines/arithmetic.py", "engines/gradients.py", "engines/strata.py", "engines/records.py",
+    "engines/vectors.py",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from .strata import mean_and_error
 from .tiles import BLOCK, row_of, rows_of, steps_in_tiles
 from .vectors import zeros
 
-TILES = 4  # in a block of instances, at most: they share the inputs that are drawn
+TILES, TOGETHER = 4, 32  # tiles, or single models, of a block at most: they share the inputs that are drawn
 
 
 def refusal(model: ToyModel) -> str | None:
@@ -206,7 +206,7 @@ class OneByOne(_Compiled):
         return model.n_instances * (20 + 0.5 * n + (0.02 + 0.08 * min(density, 0.25)) * n * m)
 
     def _block_size(self, largest: int, workers: int, *, few: bool) -> int:
-        return min(LANES, -(-largest // workers)) if few else LANES
+        return min(TOGETHER, -(-largest // workers)) if few else TOGETHER
 
     def pack(self, model: ToyModel, importance: np.ndarray) -> Packed:
         """Arrays of this layout for a block of models."""

@@ -50,15 +50,9 @@ def test_the_run_keeps_the_features_that_it_was_trained_on():
     assert not features.signed
 
 
-def test_absolute_values_are_of_signed_features_and_biases_start_at_their_mean():
-    barely = SETTINGS | dict(n_steps=1, lr=1e-9)  # where it started
-    run = train_grid(
-        AbsoluteValueModel, n_hidden=2, importance=np.ones(3), densities=[1.0, 0.2], seeds=[0, 1], **barely
-    )
+def test_absolute_values_are_of_signed_features():
+    run = grid(AbsoluteValueModel)
     assert run.features.signed
-    # the mean of |x| is p / 2 for x uniform on [-1, 1] with probability p, and 0 otherwise
-    expected = np.repeat([0.5, 0.5, 0.1, 0.1], 3).reshape(4, 3)
-    np.testing.assert_allclose(run.model.b_final.detach(), expected, atol=1e-6)
 
 
 def test_settings_go_to_training():

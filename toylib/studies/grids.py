@@ -28,8 +28,7 @@ def train_grid(
     """A model of each seed at each density, trained by `train`, which gets the other settings.
 
     Instance d * n_seeds + s is seed s at density d: what has a value for each instance, reshaped to
-    (n_densities, n_seeds), has a row for each density. Absolute-value models get signed features, and
-    output biases that start at the features' mean absolute value.
+    (n_densities, n_seeds), has a row for each density. Absolute-value models get signed features.
 
     Raises: ValueError for densities, importances or seeds that are none or of another form, and what
             `train` refuses.
@@ -40,7 +39,7 @@ def train_grid(
     signed = issubclass(model_class, AbsoluteValueModel)
     at = np.repeat(p, len(each))
     features = SparseFeatures(len(weight), at, weight, signed=signed)
-    model = model_class(len(weight), n_hidden, np.tile(each, len(p)), b_init=at / 2 if signed else 0.0)
+    model = model_class(len(weight), n_hidden, np.tile(each, len(p)))
     return train(model, features, **settings)
 
 

@@ -48,6 +48,7 @@ def test_a_new_chapter_is_listed_last_in_its_part_and_carries_its_name(tree):
 @pytest.mark.slow
 def test_the_template_executes_as_it_is_records_its_claim_and_builds(tree, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a chapter draws inline
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # as `toylib.page` does: on a slow machine a bar would be stored
     path = chapter.create("rare-birds", tree)
     commands.execute(path)
     (claim,) = records.of_notebooks([path])

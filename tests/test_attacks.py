@@ -125,6 +125,28 @@ def test_instances_of_one_training_are_what_they_are_alone(kind: str) -> None:
     torch.testing.assert_close(both.W[1], alone.W[0])
 
 
+@pytest.mark.parametrize("kind", ["analytic", "random"])
+def test_a_training_that_goes_on_meets_neither_inputs_nor_attacks_that_it_met(kind: str) -> None:
+    features = SparseFeatures(8, 0.9)
+    met: list[Any] = []
+
+    class Seen(SparseFeatures):
+        def sample(self, batch_size: int, seeds: Any) -> Any:
+            met.extend(np.atleast_1d(seeds).tolist())
+            return features.sample(batch_size, seeds)
+
+    model = ReLUOutputModel(8, 2, seeds=[1, 64])
+    for made in (0, 3):
+        train_adversarially(model, Seen(8, 0.9), 0.3, kind=kind, n_steps=3, made=made)
+    assert len(set(met)) == len(met) == 12
+    # on inputs that are all 0 what differs is the attack alone
+    silent = SparseFeatures(8, 1e-12)
+    ends = [ReLUOutputModel(8, 2, seeds=[1], b_init=1.0) for _ in range(2)]
+    for end, made in zip(ends, (0, 1), strict=True):
+        train_adversarially(end, silent, 0.3, kind=kind, n_steps=1, batch_size=1, lr=0.1, made=made)
+    assert not torch.equal(ends[0].b_final, ends[1].b_final) or not torch.equal(ends[0].W, ends[1].W)
+
+
 @pytest.mark.parametrize("strength", [-0.1, [0.1, 0.2, 0.3], np.nan])
 def test_wrong_strength_is_named(strength: Any) -> None:
     model, x = ReLUOutputModel(4, 2, seeds=[0, 1]), torch.zeros(2, 1, 4)
@@ -144,6 +166,7 @@ def test_unknown_kind_of_training_is_named() -> None:
         ({"n_steps": -3}, "n_steps must be a whole number, 1 or more; got -3"),
         ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),
         ({"lr": -1}, "lr must be a finite number, above 0; got -1"),
+        ({"made": -1}, "made must be a whole number, 0 or more and 1000000 or less; got -1"),
     ],
 )
 def test_wrong_numbers_of_training_are_named(wrong: dict[str, int], message: str) -> None:

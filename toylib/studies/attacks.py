@@ -128,6 +128,7 @@ def gradient_attack(
     n_steps=a_whole_number(),
     batch_size=a_whole_number(),
     lr=a_number(above=0),
+    made=a_whole_number(at_least=0, at_most=10**6),
 )
 def train_adversarially(
     model: ToyModel,
@@ -138,13 +139,15 @@ def train_adversarially(
     n_steps: int = 1000,
     batch_size: int = 128,
     lr: float = 0.01,
+    made: int = 0,
 ) -> None:
     """Train in place on attacked inputs, with Adam along a cosine.
 
     Each input is attacked along the "analytic" direction of a feature drawn at random, as in the paper;
     along one step of its own "gradient"; or along a "random" direction: the control. Attacks follow the
     weights as they change; no gradient goes through them. Empty inputs are drawn too. All instances meet the
-    same features and random directions.
+    same features and random directions. `made` says how many steps came before, when a training goes on:
+    what is drawn is other than what they met.
 
     Units:  strength: a norm, for one or every instance; 0 trains without attacks.
     Raises: ValueError if model and features or strength do not match, kind is another word, or a number is
@@ -154,8 +157,8 @@ def train_adversarially(
     norm = _strength(strength, model)
     importance = torch.from_numpy(features.importance).to(model.b_final)
     optimiser = torch.optim.Adam(list(trainable(model).values()), lr=lr)
-    generator = torch.Generator().manual_seed(0)
-    for step, rate in enumerate(learning_rates(n_steps, lr, 0, "cosine")):
+    generator = torch.Generator().manual_seed(made)
+    for step, rate in enumerate(learning_rates(n_steps, lr, 0, "cosine"), start=made):
         # inputs of `sample`, apart from those of seeds below 2**24, on which attacks are measured
         x = features.sample(batch_size, model.seeds + (step + 1) * 2**24)
         if kind == "analytic":

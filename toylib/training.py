@@ -80,7 +80,7 @@ def train(
     a GPU is trained there, by torch; its inputs are drawn on the CPU.
 
     Memory: beside the models and the records, in each worker about 128 MB in torch (reference.BLOCK_BYTES),
-            or one instance if that is more; in the compiled loops 0.5 MB of inputs (inputs.INPUT_BYTES), or
+            or one instance if that is more; in the compiled loops 0.8 MB of inputs (inputs.INPUT_BYTES), or
             one step's if that is more, and four times the parameters of a block of 64 instances at most.
             It does not grow with n_steps, beside n_records and snapshots.
     Raises: ValueError, before any work, naming the argument and what is allowed.

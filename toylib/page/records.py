@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..checks import checked, must, refuse
-from ..claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Verdict
+from ..claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Rule, Verdict
 
 FRONT_PAGE = "scoreboard"
 LEVELS = ("easy", "medium", "hard")
@@ -42,6 +43,27 @@ def chapters(folder: str | Path) -> list[Path]:
     )
 
 
+def _is_rule(rule: Any, judged: bool) -> bool:
+    """Whether a record's rule is one, with what was found if it was judged."""
+    try:
+        Rule(**{field.name: rule[field.name] for field in fields(Rule)})
+        found = [rule[name] for name in ("estimate", "low", "high")] if judged else [None] * 3
+        most = rule["most"] if judged else None
+    except (TypeError, KeyError, ValueError):
+        return False
+    answered = all(type(rule.get(name)) is bool for name in ("held", "void", "reverse"))
+    return (
+        isinstance(rule.get("words"), str)
+        and (answered or not judged)
+        and (found == [None] * 3 or all(map(_is_number, found)))
+        and (most is None or _is_number(most))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def _is_whole(claim: Any) -> bool:
     """Whether a record has every field of a Verdict, each of its kind."""
     if not isinstance(claim, dict) or set(Verdict.__dataclass_fields__) - set(claim):
@@ -51,11 +73,12 @@ def _is_whole(claim: Any) -> bool:
     return (
         claim["verdict"] in (SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED)
         and all(isinstance(claim[name], str) for name in ("id", "statement", "prediction", "measure", "why"))
-        and (numbers == [None] * 4 or all(type(n) in (int, float) and math.isfinite(n) for n in numbers))
+        and (numbers == [None] * 4 or all(map(_is_number, numbers)))
         and isinstance(tests, dict)
         and all(isinstance(held, bool) for held in tests.values())
         and isinstance(rules, list)
-        and all(isinstance(rule, dict) and isinstance(rule.get("words"), str) for rule in rules)
+        and len(rules) > 0
+        and all(_is_rule(rule, claim["verdict"] != NOT_TESTED) for rule in rules)
         and all(isinstance(claim[name], dict) for name in ("controls", "settled"))
         and all(isinstance(value, int | float | str) for value in claim["controls"].values())
         and all(isinstance(value, int | float | str) for value in claim["settled"].values())

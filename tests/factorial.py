@@ -23,7 +23,7 @@ from toylib.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_STREAM, N_STREAMS = 40_000, 24
-N_STARTS = {name: PER_STREAM for name in ("copy, tied", "copy", "|x|")}  # the tasks that torch trains get 2
+N_STARTS = dict.fromkeys(("copy, tied", "copy", "|x|"), PER_STREAM)  # the tasks that torch trains get 2
 OUTCOMES = ("found_low", "found", "found_high", "represented", "price", "near_found", "near_price")
 
 TURN = {"room": [0.3, 0.5, 0.7], "loss exponent": [2.0, 2.05, 2.1, 2.25, 2.5, 3.0],

@@ -24,13 +24,13 @@ FLOOR = 1e-3  # of the null's loss: added to losses before they are compared
 class Record(NamedTuple):
     """A factorial as it is stored.
 
-    Shapes: outcomes, each (levels of each knob.., n_streams); frontier (levels of each knob that is part of the
+    Shapes: outcomes, each (levels of each knob.., n_streams); frontier (levels of each knob of the
             problem.., n_streams, len(LEVELS)): the lowest price of a layer that shares no more than that.
     """
 
     knobs: dict[str, list[Any]]
-    outcomes: dict[str, Float[np.ndarray, "..."]]
-    frontier: Float[np.ndarray, "..."]
+    outcomes: dict[str, np.ndarray]
+    frontier: np.ndarray
 
 
 def unpack(stored: Mapping[str, Any]) -> Record:
@@ -106,16 +106,17 @@ def span(cells: Any, axis: int) -> float:
 
 @checked(cells=an_array())
 def variance_shares(cells: Any, names: Sequence[str]) -> dict[tuple[str, ...], float]:
-    """Share of the variance between cells that each knob, and each pair of knobs beyond its two, accounts for.
+    """Share of the variance between cells that is each knob's, and each pair's beyond its two knobs'.
 
-    A balanced design's sums of squares are orthogonal, so shares add up; what is left to 1 are interactions of
-    three knobs and more, and the streams' noise.
+    A balanced design's sums of squares are orthogonal, so shares add up; what is left to 1 are interactions
+    of three knobs and more, and the streams' noise.
 
     Shapes: cells (levels of each knob..).
     """
     total = float(cells.var())
     mains = [_effect(cells, (k,)) for k in range(cells.ndim)]
-    shares = {(names[k],): float(main.var()) / total for k, main in enumerate(mains)}
+    shares: dict[tuple[str, ...], float] = {}
+    shares |= {(names[k],): float(main.var()) / total for k, main in enumerate(mains)}
     for a, b in combinations(range(cells.ndim), 2):
         both = _effect(cells, (a, b)) - mains[a] - mains[b]
         shares[names[a], names[b]] = float(both.var()) / total
@@ -136,7 +137,7 @@ _as_many = must(
 
 @checked(_as_many, exponents=an_array(ndim=1), share=an_array(ndim=1), at=a_number(above=0, at_most=1))
 def turning_exponent(exponents: Any, share: Any, *, at: float = 0.75) -> float:
-    """The exponent at which a share first rises to `at`, on straight lines between the exponents that were run.
+    """The exponent at which a share first rises to `at`, on lines between the exponents run.
 
     The lowest exponent if the share is there already, the highest if it never is.
 

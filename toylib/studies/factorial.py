@@ -1,8 +1,8 @@
 """A factorial of what could make neurons polysemantic: its layers, its cells, and what each cell shows.
 
-Problem knobs say what is asked: the task, room, the output ReLU, the loss exponent, density. Training knobs say
-how it is learned: weight decay, and whether a layer starts near a clean one. What a problem *needs* to share
-cannot hang on training: it is asked of all layers of a problem, however they were trained.
+Problem knobs say what is asked: task, room, output ReLU, loss exponent, density. Training knobs say how it
+is learned: weight decay, and a start near a clean layer. What must be shared is asked of a problem's layers,
+however they were trained.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from .. import measures
-from ..checks import a_bool, a_number, a_whole_number, an_array, checked, must, one_of
+from ..checks import a_bool, a_number, a_whole_number, checked, one_of
 from ..features import SparseFeatures
 from ..measures import THETA
 from ..models import AbsoluteValueModel, ToyModel
@@ -250,11 +250,7 @@ def constant_loss(task: str, density: float, exponent: float, n_features: int = 
 
 
 class Shown(NamedTuple):
-    """Of every layer of a cell.
-
-    Shapes: shares (n_thetas, n_layers), polysemantic; represented and loss (n_layers,): the share of targets
-            that are answered, and the loss.
-    """
+    """Of every layer of a cell: its polysemantic share by threshold, the share of targets answered, its loss."""
 
     shares: Float[np.ndarray, "n_thetas n_layers"]
     represented: Float[np.ndarray, " n_layers"]

@@ -76,7 +76,7 @@ def needed(
     Layers of all streams are pooled, so a share that is needed is one that no layer found did without.
     """
     lowest = frontiers.min(-2)
-    return LEVELS[(lowest <= (1 + margin) * lowest[..., -1:] + 1e-9).argmax(-1)]
+    return np.asarray(LEVELS[(lowest <= (1 + margin) * lowest[..., -1:] + 1e-9).argmax(-1)])
 
 
 # --- effects -----------------------------------------------------------------------------------------------

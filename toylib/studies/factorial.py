@@ -250,7 +250,7 @@ def constant_loss(task: str, density: float, exponent: float, n_features: int = 
 
 
 class Shown(NamedTuple):
-    """Of every layer of a cell: its polysemantic share by threshold, the share of targets answered, its loss."""
+    """Of every layer of a cell: polysemantic shares by threshold, the share of targets answered, losses."""
 
     shares: Float[np.ndarray, "n_thetas n_layers"]
     represented: Float[np.ndarray, " n_layers"]

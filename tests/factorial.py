@@ -206,7 +206,9 @@ def main() -> None:
     started = time.perf_counter()
     stored, least = main_effects(options)
     stored |= {"turn": turn(options), "longer": longer(options), "arms": arms(options, least)}
-    stored["first_stream"] = FIRST_STREAM
+    stored |= {"first_stream": FIRST_STREAM, "starts": {}}
+    for task in TASKS:
+        stored["starts"][task] = (seeds(N_STARTS.get(task, 2))[: N_STARTS.get(task, 2)] % PER_STREAM).tolist()
     text = json.dumps(stored, separators=(",", ":")).replace('],"', '],\n"')
     chosen.page.write_text(text + "\n", encoding="utf-8")
     total = sum(part["n_models"] for part in (stored, stored["turn"], stored["longer"], stored["arms"]))

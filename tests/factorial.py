@@ -29,6 +29,8 @@ OUTCOMES = ("found_low", "found", "found_high", "represented", "price", "near_fo
 TURN = {"room": [0.3, 0.5, 0.7], "loss exponent": [2.0, 2.05, 2.1, 2.25, 2.5, 3.0],
         "density": [0.5, 0.25, 0.1, 0.03, 0.01]}  # fmt: skip
 LONGER, N_LONGER = 4, 60  # times the steps, in so many cells drawn at random
+# the same, in a factorial of its own that is smaller
+SETTLED = KNOBS | {"loss exponent": (1.5, 2.5, 8.0), "weight decay": (0.0,), "density": (0.5, 0.1, 0.01)}
 ARMS = {
     "ordinary": {}, "near clean": {}, "activity cost 0.003": {"activity_cost": 0.003},
     "activity cost 0.03": {"activity_cost": 0.03}, "weight decay 0.3": {"weight_decay": 0.3},
@@ -150,6 +152,17 @@ def longer(options: dict) -> dict:
     }  # fmt: skip
 
 
+def settled(options: dict) -> dict:
+    """A smaller factorial with LONGER times the steps."""
+    own, rows = seeds(1, near=False), []
+    common = {"n_steps": LONGER * SCHEDULE["n_steps"]}
+    for task in TASKS:
+        cells = [cell for cell in factorial.cells(SETTLED) if cell[0] == task]
+        shown = trained(task, cells, own, common=common, **options)
+        rows += [thousandths(show.shares[1]) for _, show in shown]
+    return {"knobs": SETTLED, "n_models": len(own) * len(rows), "found": rows}
+
+
 def arms(options: dict, least: dict) -> dict:
     """Ways of training that might make layers clean: as they are, and then trained on in the ordinary way."""
     rows, own = [], seeds(2, near=False)
@@ -205,13 +218,15 @@ def main() -> None:
     options = {"folder": chosen.folder, "n_jobs": chosen.jobs}
     started = time.perf_counter()
     stored, least = main_effects(options)
-    stored |= {"turn": turn(options), "longer": longer(options), "arms": arms(options, least)}
+    stored |= {"turn": turn(options), "longer": longer(options), "settled": settled(options)}
+    stored["arms"] = arms(options, least)
     stored |= {"first_stream": FIRST_STREAM, "starts": {}}
     for task in TASKS:
         stored["starts"][task] = (seeds(N_STARTS.get(task, 2))[: N_STARTS.get(task, 2)] % PER_STREAM).tolist()
     text = json.dumps(stored, separators=(",", ":")).replace('],"', '],\n"')
     chosen.page.write_text(text + "\n", encoding="utf-8")
-    total = sum(part["n_models"] for part in (stored, stored["turn"], stored["longer"], stored["arms"]))
+    parts = [stored, *(stored[name] for name in ("turn", "longer", "settled", "arms"))]
+    total = sum(part["n_models"] for part in parts)
     minutes = (time.perf_counter() - started) / 60
     print(
         f"{total:,} layers in {minutes:.1f} minutes of this call; {len(text) / 1e6:.2f} MB in {chosen.page}"

@@ -10,6 +10,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?=
 PORT ?= 8000
+JOBS ?= 2
 CELL_TIMEOUT ?= 600
 PY := .venv/bin/python -u
 READY := .venv/.ready
@@ -60,7 +61,7 @@ export IPYTHONDIR := $(SETTINGS)/ipython
 
 # A variable that is no number is named before any work.
 nondigits = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(subst 5,,$(subst 6,,$(subst 7,,$(subst 8,,$(subst 9,,$(1)))))))))))
-$(foreach name,PORT CELL_TIMEOUT,$(if $(or $(if $($(name)),,empty),$(call nondigits,$($(name)))),\
+$(foreach name,PORT JOBS CELL_TIMEOUT,$(if $(or $(if $($(name)),,empty),$(call nondigits,$($(name)))),\
   $(error $(name) must be a whole number; got '$($(name))')))
 ifneq ($(PYTHON),)
   $(if $(shell command -v "$(PYTHON)" 2>/dev/null),,$(error PYTHON must be the path of Python 3.11 to 3.14; got '$(PYTHON)'))
@@ -70,7 +71,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims register bench lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench factorial lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -159,6 +160,9 @@ register: $(READY)  ## enter what the claims ask in the register; REASON="why"
 bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 their larger configurations to the end
 	@mkdir -p _build
 	@$(PY) tests/bench.py --json _build/bench.json --page _build/speed.json $(if $(FULL),--full)
+
+factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/factorial.json; a quarter of an hour; JOBS=2
+	@$(PY) tests/factorial.py --jobs $(JOBS)
 
 lab: $(READY)  ## JupyterLab on the chapters
 	@cd book && ../.venv/bin/python -m jupyterlab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)

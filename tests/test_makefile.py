@@ -67,6 +67,7 @@ def test_help_lists_every_goal_that_is_meant_to_be_called() -> None:
         "reproduce",
         "claims",
         "bench",
+        "factorial",
         "lab",
         "serve",
         "check",

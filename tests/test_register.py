@@ -1,12 +1,13 @@
 """The register of claims: nothing that is asked changes unsaid."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from toylib.page import commands, register
+from toylib.page import commands, records, register
 
 CODE = """
 %matplotlib inline
@@ -82,6 +83,16 @@ def test_a_change_is_named_until_it_is_registered_with_its_reason(tmp_path, caps
 
 def test_without_a_register_nothing_is_asked(tmp_path):
     assert register.unregistered(write(tmp_path / "book")) == []
+
+
+def test_the_books_claims_are_registered_as_its_chapters_judged_them():
+    book = Path(__file__).resolve().parent.parent / "book"
+    assert register.unregistered(book) == []
+    asked = {name: entry["claim"]["rules"] for name, entry in held(book).items()}
+    judged = {claim["id"]: claim["rules"] for claim in records.read(book)}
+    assert {name: [rule["words"] for rule in rules] for name, rules in asked.items()} == {
+        name: [rule["words"] for rule in rules] for name, rules in judged.items()
+    }
 
 
 @pytest.mark.bad_input

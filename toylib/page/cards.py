@@ -58,12 +58,13 @@ def _chances(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("Another run would pass the claim's own rule", f"{told}.{weak}")]
 
 
-def _table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+def html_table(lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "") -> str:
+    """Wide tables scroll inside their own box: the page stays as wide as a phone."""
     head = "".join(f"<th>{name}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
     return (
-        '<div style="overflow-x:auto"><table class="docutils">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div style="overflow-x:auto"><table class="docutils {kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -82,7 +83,7 @@ def prediction(record: Mapping[str, Any]) -> str:
     return (
         f'<div class="claim"><p><b>Claim ({html.escape(record["id"])}).</b> '
         f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>"
-        f"{_table(('Prediction', 'must be'), lines)}</div>"
+        f"{html_table(lines, ('Prediction', 'must be'))}</div>"
     )
 
 
@@ -96,7 +97,7 @@ def verdict(record: Mapping[str, Any]) -> str:
             [_named(rule, k == 0), _asked(rule), _found(rule), f"<b>{_mark(rule)}</b>"]
             for k, rule in enumerate(record["rules"])
         ]
-        parts.append(_table(("Rule", "must be", "found", ""), lines))
+        parts.append(html_table(lines, ("Rule", "must be", "found", "")))
         estimate = f"{_number(record['estimate'])} [{_number(record['low'])}, {_number(record['high'])}]"
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))
@@ -106,7 +107,7 @@ def verdict(record: Mapping[str, Any]) -> str:
             for name, value in values.items():
                 shown = html.escape(value) if isinstance(value, str) else _number(value)
                 further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
-        parts.append(f"<details><summary>Further numbers</summary>{_table(('', ''), further)}</details>")
+        parts.append(f"<details><summary>Further numbers</summary>{html_table(further, ('', ''))}</details>")
     return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
 
 

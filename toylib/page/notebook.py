@@ -67,17 +67,7 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> Display:
     """
     lines = [[_shown(value) for value in row] for row in rows]
     text = f"table of {len(lines)} rows: " + ", ".join(header)
-    return Display(text, **{"text/html": _html_table(lines, [html.escape(name) for name in header])})
-
-
-def _html_table(lines: list[list[str]], header: Sequence[str], kind: str = "") -> str:
-    """Wide tables scroll inside their own box: the page stays as wide as a phone."""
-    head = "".join(f"<th>{name}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
-    return (
-        f'<div style="overflow-x:auto"><table class="docutils {kind}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return Display(text, **{"text/html": cards.html_table(lines, [html.escape(name) for name in header])})
 
 
 def _shown(value: object) -> str:
@@ -142,7 +132,7 @@ def scoreboard(folder: str | Path = ".") -> Display:
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),
         **{
-            "text/html": _html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard"),
+            "text/html": cards.html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard"),
             SCOREBOARD: content_stamp(claims),
         },
     )

@@ -31,7 +31,7 @@ from toylib.engines.settings import Settings
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from toylib.page.lab import FALLBACK, LIMITS, PRESETS, SOURCE, WIDGET, Lab, retrain
-from toylib.studies import verdicts
+from toylib.studies import sharing, verdicts
 from toylib.training import evaluate, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -438,6 +438,34 @@ def test_the_held_out_loss_has_only_the_noise_of_what_is_no_line(visit: Any, set
     assert abs(held_out - exact) < 5 * error
 
 
+# --- needed, or shared with room ---------------------------------------------------------------------------
+
+NEEDED = (
+    "async ([source, cases]) => {"
+    + MODULE
+    + """
+  return [
+    cases.map(([n, m]) => L.leastShared(n, m)),
+    [["copy", 5, 5, 3], ["copy", 5, 8, 5], ["copy", 5, 8, 0], ["absolute", 6, 3, 4], ["absolute", 6, 5, 4]]
+      .map(([task, m, n, shared]) => L.whetherNeeded({task, m}, {nRepresented: n, counts: [0, 0, shared]})),
+  ];
+}"""
+)
+
+
+def test_what_must_be_shared_is_what_toylib_says(visit: Any) -> None:
+    cases = [(n, m) for m in range(1, 21) for n in range(1, min(20, sharing.first_order_capacity(m)) + 1)]
+    least, words = visit(Lab(speed="slow")).evaluate(NEEDED, [SOURCE, cases])
+    assert least == [sharing.least_shared(n, m) for n, m in cases]
+    assert words == [
+        "shared with room: 5 features could have clean neurons",
+        "5 must be shared to copy 8 features exactly, one at a time",
+        "",
+        "shared with room: 3 features could have clean neurons",
+        "shared without room for all to be clean",
+    ]
+
+
 # --- trained in the page, and by toylib --------------------------------------------------------------------
 
 TRAINED = (
@@ -460,7 +488,7 @@ def in_toylib(task: str, n: int, m: int, sparsity: float, decay: float, steps: i
     how: dict[str, Any] = {
         "output": dict(lr=0.02, batch_size=256),
         "copy": dict(lr=0.03, batch_size=128),
-        "absolute": dict(lr=0.05, batch_size=256, warmup=300, revival=1.0 if p < 0.3 else 0.0),
+        "absolute": dict(lr=0.05, batch_size=256, revival=1.0 if p < 0.3 else 0.0),
     }[task]
     model = MODELS[task](n, m, seeds, b_init=p / 2 if task == "absolute" else 0.0)
     model = train(model, features, n_steps=steps, n_evaluation=1024, workers=1, **how).model

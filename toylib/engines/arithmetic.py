@@ -47,16 +47,22 @@ def adam(parameters, mean, square, gradient, scale, lr, beta1, beta2, eps, decay
 
 
 @helper(inline="always")
+def open_piece(a, b, leak):
+    """From where to where, of v in [0, 1], the output a v + b passes its ReLU; all of it for leak 1."""
+    end = -b / a
+    end = ZERO if end < ZERO else (ONE if end > ONE else end)
+    low = end if a > ZERO else ZERO
+    high = ONE if a > ZERO else (end if a < ZERO else (ONE if b > ZERO else ZERO))
+    return (low, high) if leak == ZERO else (ZERO, ONE)
+
+
+@helper(inline="always")
 def along_line(a, b, t, leak, slope):
     """Mean of r^2 / 2 over a line, and half its slopes by a and b: r = o(a v + b) - t v, v uniform on [0, 1].
 
     As `gradients._along`, which says how; leak is the output's, slope the one its shut part learns with.
     """
-    end = -b / a
-    end = ZERO if end < ZERO else (ONE if end > ONE else end)
-    low = end if a > ZERO else ZERO
-    high = ONE if a > ZERO else (end if a < ZERO else (ONE if b > ZERO else ZERO))
-    low, high = (low, high) if leak == ZERO else (ZERO, ONE)
+    low, high = open_piece(a, b, leak)
     c = a - t
     m0, m1 = high - low, HALF * (high * high - low * low)
     m2 = THIRD * (high * high * high - low * low * low)
@@ -86,11 +92,7 @@ def along_lines(a, b, t, leak, slope):
 @helper(error_model="numpy")
 def along_line_to_a_power(a, b, t, leak, slope, q):
     """As `along_line` for |r|^q: mean of |r|^q / q, and its slopes over q; by `gradients._by_quadrature`."""
-    end = -b / a
-    end = ZERO if end < ZERO else (ONE if end > ONE else end)
-    low = end if a > ZERO else ZERO
-    high = ONE if a > ZERO else (end if a < ZERO else (ONE if b > ZERO else ZERO))
-    low, high = (low, high) if leak == ZERO else (ZERO, ONE)
+    low, high = open_piece(a, b, leak)
     c = a - t
     zero = -b / c if c != ZERO else ZERO
     zero = low if zero < low else (high if zero > high else zero)

@@ -78,7 +78,7 @@ export const PRESETS = {
   "absolute-shared": {
     "title": "Absolute value: twenty features, ten neurons",
     "watch": "Exact pairs would serve five features. Where features are sparse, many more are computed, by shared neurons.",
-    "state": {"task": "absolute", "n": 20, "m": 10, "sparsity": 0.95, "decay": 0.8, "seed": 5}
+    "state": {"task": "absolute", "n": 20, "m": 10, "sparsity": 0.95, "decay": 0.8, "seed": 6}
   }
 };
 
@@ -112,9 +112,9 @@ const lowestSparsity = state => (state.sets.startsWith("apart") ? 1 - 1 / setSiz
 /** How each task is trained: the settings of the book's chapters. */
 export function recipe(state) {
   const p = 1 - state.sparsity;
-  if (state.task === "output") return {lr: 0.02, batch: 256, warmup: 0, revival: 0, outputScale: 1, bias: 0};
-  if (state.task === "copy") return {lr: 0.03, batch: 128, warmup: 0, revival: 0, outputScale: 1, bias: 0};
-  return {lr: 0.05, batch: 256, warmup: 300, revival: p < 0.3 ? 1 : 0, outputScale: 0.05, bias: p / 2};
+  if (state.task === "output") return {lr: 0.02, batch: 256, revival: 0, outputScale: 1, bias: 0};
+  if (state.task === "copy") return {lr: 0.03, batch: 128, revival: 0, outputScale: 1, bias: 0};
+  return {lr: 0.05, batch: 256, revival: p < 0.3 ? 1 : 0, outputScale: 0.05, bias: p / 2};
 }
 
 // --- random numbers and features -------------------------------------------------------------------------
@@ -422,7 +422,7 @@ export class Trainer {
 
   step() {
     const {recipe, model, gradients, state} = this;
-    const lr = recipe.lr * Math.min(1, (this.done + 1) / Math.max(1, recipe.warmup)) * 0.5 * (1 + cosine(this.done / state.steps));
+    const lr = recipe.lr * 0.5 * (1 + cosine(this.done / state.steps));
     draw(this.features, this.random, this.batch, this.shares.given);
     const loss = lossAndGradients(model, this.batch, this.features.importance, gradients, {
       ...this.shares, revival: recipe.revival * Math.max(0, 1 - (2 * this.done) / state.steps),
@@ -604,6 +604,27 @@ export function describe(parts) {
   return [...counted, ...(clean ? [`${clean} clean`] : [])].join(" + ") || "nothing";
 }
 
+/** Fewest of m neurons that must be shared to copy n features where one alone is active: studies/sharing.py. */
+export function leastShared(n, m) {
+  const excess = n - m;
+  if (excess <= 0) return 0;
+  for (let k = 2, half = 2; k <= m; k++) { // half is k over floor(k / 2)
+    if (half - k >= excess) return k;
+    half *= k % 2 ? 2 : (2 * (k + 1)) / (k + 2);
+  }
+  return null; // more than m neurons carry
+}
+
+/** Whether what is shared had to be: there is room if a clean neuron (two, for an absolute value) fits each. */
+export function whetherNeeded({task, m}, {nRepresented: n, counts}) {
+  const shared = counts[2];
+  if (!shared) return "";
+  if (n * (task === "absolute" ? 2 : 1) <= m) return `shared with room: ${plural(n, "feature")} could have clean neurons`;
+  const least = task === "copy" ? leastShared(n, m) : null;
+  if (least === null) return "shared without room for all to be clean";
+  return `${least} must be shared to copy ${n} features exactly, one at a time`;
+}
+
 function summary(trainer, seen) {
   const {state, model, done, total} = trainer;
   const steps = total > done ? `Step ${thousands(done)} of ${thousands(state.steps)} since the last change` : `Step ${thousands(done)} of ${thousands(state.steps)}`;
@@ -612,7 +633,8 @@ function summary(trainer, seen) {
   if (model.task === "output") found += ` in ${model.m} dimensions${shape ? `, ${shape}` : ""}`;
   else {
     const [dead, mono, poly] = seen.counts;
-    found += ` by ${plural(model.m, "neuron")}: ${mono} monosemantic, ${poly} polysemantic, ${dead} dead (${describe(seen.parts)})`;
+    const needed = whetherNeeded(model, seen);
+    found += ` by ${plural(model.m, "neuron")}: ${mono} monosemantic, ${poly} polysemantic, ${dead} dead (${describe(seen.parts)})${needed && `; ${needed}`}`;
   }
   let loss = seen.loss === null ? "" : ` Loss ${short(seen.loss)}`;
   if (loss && seen.reference > 0) loss += `, ${short(seen.loss / seen.reference)} of the best without superposition`;

@@ -1,6 +1,7 @@
 """The rules that CONTRIBUTING gives for code and chapters, as far as a program can see them."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -10,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+FRONT = ROOT / "book" / "scoreboard.ipynb"  # it has a form of its own
+GLUE = re.compile(r"{glue:text}`([^`:]+)")
+TERM = re.compile(r"{term}`(?:[^`<]*<)?([^`>]+)>?`")
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
@@ -56,3 +60,49 @@ def test_every_figure_has_a_name_of_its_own_a_caption_and_an_alternative_text() 
         if len(said.get("image", {}).get("alt", "").split()) < 11:
             wrong.append(f"{where} its alternative text (mystnb.image.alt) must have eleven words or more")
     assert not wrong, "\n" + "\n".join(wrong)
+
+
+def prose(path: Path) -> list[str]:
+    return ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown"]
+
+
+def abstract_of(path: Path) -> str:
+    """The paragraph below a chapter's title, in its first cell; empty if another thing stands there."""
+    title, _, rest = "".join(cells(path)[0]["source"]).partition("\n\n")
+    paragraph = rest.partition("\n\n")[0]
+    return paragraph if title.startswith("# ") and paragraph.startswith("**In short.** ") else ""
+
+
+def test_no_chapter_but_one_has_more_than_two_thousand_words() -> None:
+    """All that is not code: prose, tables, formulas, exercises."""
+    words = {path.stem: len(" ".join(prose(path)).split()) for path in CHAPTERS}
+    long = {chapter: n for chapter, n in words.items() if n > 2000}
+    assert len(long) <= 1, f"shorten all but one to 2,000 words (aim at 1,500): {long}"
+
+
+@pytest.mark.parametrize("chapter", [*CHAPTERS, ROOT / "tests" / "template.ipynb"], ids=lambda p: p.stem)
+def test_a_chapter_begins_with_an_abstract_of_three_sentences_at_most(chapter: Path) -> None:
+    if chapter == FRONT:
+        pytest.skip("the front page has a form of its own")
+    words = abstract_of(chapter).removeprefix("**In short.** ")
+    assert words, "below its title stands **In short.**, the question, and what was found"
+    assert "?" in words, "an abstract says the question"
+    sentences = re.split(r"[.?!] (?=[A-Z*\[{])", words)
+    assert len(sentences) <= 3, sentences
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_every_number_that_the_text_names_is_one_that_a_cell_has_found(chapter: Path) -> None:
+    outputs = [output for cell in cells(chapter) for output in cell.get("outputs", [])]
+    found = {output.get("metadata", {}).get("scrapbook", {}).get("name") for output in outputs}
+    assert set(GLUE.findall("\n".join(prose(chapter)))) <= found
+
+
+def test_every_term_that_a_chapter_links_stands_in_the_glossary() -> None:
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    block = text.partition("```{glossary}\n")[2].partition("\n```")[0]
+    terms = [line.lower() for line in block.splitlines() if line and not line.startswith(" ")]
+    assert len(terms) == len(set(terms)) > 25
+    linked = {name.lower() for path in CHAPTERS for name in TERM.findall("\n".join(prose(path)))}
+    assert linked
+    assert linked <= set(terms)

@@ -202,12 +202,12 @@ check: $(READY)  ## lint, format, types, chapters up to date: under a minute
 test: browser check  ## check, unit tests, site built and opened in a browser, chapters re-executed and compared
 	@mkdir -p $(LOG) && rm -f $(LOG)/*.txt
 	@$(call say,Unit tests)
-	@set -o pipefail; $(PY) -m pytest tests --ignore=tests/test_site.py -p no:nbval \
+	@set -o pipefail; $(PY) -m pytest tests -m '' --ignore=tests/test_site.py -p no:nbval \
 	  --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(COLOR) | tee $(LOG)/1-unit-tests.txt
 	@rm -rf _build/html _build/.doctrees
 	@$(MAKE) site
 	@$(call say,Site in a browser with the network blocked)
-	@set -o pipefail; $(PY) -m pytest tests/test_site.py \
+	@set -o pipefail; $(PY) -m pytest tests/test_site.py -m '' \
 	  --numprocesses=logical --maxprocesses=4 --dist=loadgroup $(COLOR) | tee $(LOG)/2-site.txt
 	@$(call say,Chapters: every cell re-executed and compared)
 	@set -o pipefail; $(PY) -m pytest book --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \

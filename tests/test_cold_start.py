@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 # Sums that a compiler may reorder are in it, both ways into the compiled loops, and inputs of every kind.
 PROGRAM = """

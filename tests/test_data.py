@@ -45,6 +45,7 @@ for name, parts in json.load(sys.stdin).items():
 """
 
 
+@pytest.mark.slow
 def test_every_chapters_set_up_and_its_data_are_found_from_another_working_directory(tmp_path):
     parts, reading = {}, set()
     for path in sorted(BOOK.glob("*.ipynb")):
@@ -122,6 +123,7 @@ def alone(packages, folder, code):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_alone_the_data_come_from_the_repository_that_toylib_was_installed_from(installed, tmp_path):
     packages, repository = installed
     code = "print(data.__file__, data.book(), len(data.read('stimuli.json')), sep='\\n')"

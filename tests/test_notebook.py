@@ -48,6 +48,7 @@ def edit(path, change):
     path.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_an_executed_book_is_up_to_date_and_executes_nothing_again(book, capsys):
     assert commands.main(["check", "--book", str(book)]) == 0
     assert commands.main(["execute", "--book", str(book)]) == 0
@@ -192,6 +193,7 @@ def test_a_failing_chapter_is_named_and_its_old_outputs_stay(book, capfd):
     assert not list(book.glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_chapters_run_side_by_side_and_the_front_page_after_them(tmp_path, capfd):
     write(tmp_path / "a.ipynb", SETUP, CLAIM, VERDICT)
     write(tmp_path / "b.ipynb", SETUP, "raise RuntimeError('broken on purpose')")

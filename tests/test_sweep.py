@@ -143,6 +143,7 @@ def test_backends_give_the_same_bits(expected, backend):
         assert_same(run(), expected)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_bits_even_when_a_worker_is_killed(tmp_path, longer_expected):
     distributed = pytest.importorskip("distributed", reason="pip install dask distributed")
     with (
@@ -265,6 +266,7 @@ def test_a_method_of_toylib_that_is_replaced_is_part_of_what_is_stored(tmp_path,
     assert stored(tmp_path) == 4
 
 
+@pytest.mark.slow
 def test_another_process_finds_what_is_stored_however_the_class_was_made(tmp_path):
     program = f"""
         import functools, sys
@@ -316,6 +318,7 @@ def test_a_class_that_is_edited_during_a_sweep_is_noticed_and_nothing_is_lost(tm
     assert stored(tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_process_that_holds_an_older_module_is_not_believed(tmp_path):
     (tmp_path / "own_target.py").write_text(
         "from toylib.models import ReLUHiddenModel\nGAIN = 1.0\n"
@@ -429,6 +432,7 @@ def test_a_damaged_block_is_named_and_computed_again(tmp_path, expected, damage)
     assert_same(run(tmp_path), expected)
 
 
+@pytest.mark.slow
 def test_a_damaged_block_is_warned_of_at_the_line_that_called(tmp_path):
     run(tmp_path)
     sorted(tmp_path.glob("*.safetensors"))[4].write_bytes(b"")
@@ -504,6 +508,7 @@ def test_a_full_disk_is_named_and_what_was_stored_is_kept(tmp_path, expected):
 # --- interruptions ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_with_the_same_bits(tmp_path, longer_expected):
     process = start(tmp_path, "wait_after(3); longer()")
     wait_for_blocks(tmp_path, 3, process)
@@ -514,6 +519,7 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path, longer_expected):
     assert_same(longer_result(tmp_path), longer_expected)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_with_the_finished_blocks_stored(tmp_path, longer_expected):
     process = start(tmp_path, "wait_after(2)\nwith joblib.parallel_config('loky', n_jobs=2): longer()")
     wait_for_blocks(tmp_path, 2, process)
@@ -538,6 +544,7 @@ def test_ctrl_c_while_a_block_is_written_leaves_no_half_of_it(tmp_path, expected
     assert_same(run(tmp_path), expected)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected):
     body = """
         import os, signal, warnings
@@ -565,6 +572,7 @@ def test_a_killed_worker_process_costs_only_its_block(tmp_path, longer_expected)
     assert_same(longer_result(tmp_path), longer_expected)
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_folder_both_end_with_the_same_numbers(tmp_path, longer_expected):
     process = start(tmp_path, "longer()")
     wait_for_blocks(tmp_path, 1, process)

@@ -78,6 +78,7 @@ def test_settings_of_torch_and_numpy_change_no_number(setting, plain):
         np.testing.assert_array_equal(value, wanted)
 
 
+@pytest.mark.slow
 def test_real_networks_are_in_single_precision_whatever_the_default():
     pixels = torch.randint(0, 256, (1, 64, 64, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 

@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 
 STATIC = Path(__file__).parent / "static"
 PREVIEW = Path(__file__).parent.parent / "book" / "preview.png"
-PREVIEW_ALT = "The front page of the book: its claims, each with its verdict"
+PREVIEW_ALT = "The front page of the book: the question, and the answer in five sentences"
 
 # GitHub Pages serves this file at whatever address was wrong, so that it names no file beside it.
 NOT_FOUND = """<!DOCTYPE html>
@@ -52,6 +52,18 @@ def without_thebe(app: Sphinx) -> None:
         listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
 
 
+def first_words(doctree: nodes.document) -> str:
+    """A page's first paragraph that says something of its own."""
+    paragraphs = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph))
+    return next((words for words in paragraphs if len(words) > 40), "")
+
+
+def answer(body: str) -> str:
+    """The front page in a line: how many claims hold, and the short answers, as its records compute them."""
+    said = re.findall(r'<p class="tl-count">(.*?)</p>|<li><b>(.*?)</b>', body)
+    return " ".join(f"{count}." if count else short for count, short in said)
+
+
 def preview(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
@@ -59,8 +71,9 @@ def preview(
     if not app.config.html_baseurl or doctree is None:  # the search page and the index have no text
         return
     title = next(iter(doctree.findall(nodes.title)), None)
-    words = " ".join(next(iter(doctree.findall(nodes.paragraph)), nodes.paragraph()).astext().split())
+    words = answer(context["body"]) if page == app.config.root_doc else first_words(doctree)
     facts = {
+        "name=description": textwrap.shorten(words, 200, placeholder=" …"),
         "property=og:title": app.config.project if title is None else title.astext(),
         "property=og:description": textwrap.shorten(words, 200, placeholder=" …"),
         "property=og:site_name": app.config.project,
@@ -114,4 +127,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", accessible, priority=900)
     app.connect("build-finished", whole_site)
     app.add_css_file("book.css")
+    app.add_css_file("front.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -129,10 +129,12 @@ def scoreboard(folder: str | Path = ".") -> Display:
         verdict = f'<span style="{style}">{claim["verdict"]}</span>{why}'
         named = f"{link}<br><small>{html.escape(claim['id'])}</small>"
         lines.append([named, verdict, shown_estimate(claim), html.escape(claim["measure"])])
+    shown = cards.html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard")
+    summary = f"All {len(claims)} claims with their numbers, as a table"
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),
         **{
-            "text/html": cards.html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard"),
+            "text/html": f'<details class="tl-all"><summary>{summary}</summary>{shown}</details>',
             SCOREBOARD: content_stamp(claims),
         },
     )

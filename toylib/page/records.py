@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -155,6 +156,23 @@ def figure(path: Path, name: str) -> tuple[str, str] | None:
                 if png and settings.get("figure", {}).get("name") == name:
                     return "".join(png), "".join(settings.get("image", {}).get("alt", ""))
     return None
+
+
+def table(path: Path, header: Sequence[str]) -> list[list[str]]:
+    """The lines of the table that a chapter shows whose header begins so, as they are shown.
+
+    Raises: ValueError, naming the file, if it is not a notebook or shows no such table.
+    """
+    wanted = ", ".join(header)
+    with opened(path) as notebook:
+        for cell in notebook["cells"]:
+            for output in cell.get("outputs", []):
+                words = "".join(output.get("data", {}).get("text/plain", ""))
+                if words.startswith("table of ") and words.partition(": ")[2].startswith(wanted):
+                    text = "".join(output["data"]["text/html"])
+                    rows = [re.findall(r"<td>(.*?)</td>", row) for row in text.split("<tr>")]
+                    return [[html.unescape(entry) for entry in row] for row in rows if row]
+    raise ValueError(f"{path} must show a table whose header begins with {wanted!r}")
 
 
 def exercises(folder: str | Path) -> list[dict[str, Any]]:

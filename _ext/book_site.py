@@ -15,6 +15,15 @@ STATIC = Path(__file__).parent / "static"
 PREVIEW = Path(__file__).parent.parent / "book" / "preview.png"
 PREVIEW_ALT = "The front page of the book: the question, and the answer in five sentences"
 
+# title and description of the pages that Sphinx makes
+WITHOUT_TEXT = {
+    "search": ("Search", "Search the book: claims about superposition, toy models, the lab, how to cite."),
+    "genindex": (
+        "Index",
+        "The index of the book: the questions that readers ask, and where they are answered.",
+    ),
+}
+
 # GitHub Pages serves this file at whatever address was wrong, so that it names no file beside it.
 NOT_FOUND = """<!DOCTYPE html>
 <html lang="en">
@@ -68,13 +77,17 @@ def preview(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Add to a page's head what a site that links to it shows: title, first words, address and picture."""
-    if not app.config.html_baseurl or doctree is None:  # the search page and the index have no text
+    if not app.config.html_baseurl:
         return
-    title = next(iter(doctree.findall(nodes.title)), None)
-    words = answer(context["body"]) if page == app.config.root_doc else first_words(doctree)
+    if doctree is None:
+        title, words = WITHOUT_TEXT.get(page, (app.config.project, app.config.project))
+    else:
+        heading = next(iter(doctree.findall(nodes.title)), None)
+        title = app.config.project if heading is None else heading.astext()
+        words = answer(context["body"]) if page == app.config.root_doc else first_words(doctree)
     facts = {
         "name=description": textwrap.shorten(words, 200, placeholder=" …"),
-        "property=og:title": app.config.project if title is None else title.astext(),
+        "property=og:title": title,
         "property=og:description": textwrap.shorten(words, 200, placeholder=" …"),
         "property=og:site_name": app.config.project,
         "property=og:type": "website",
@@ -106,8 +119,9 @@ def whole_site(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.name != "html":
         return
     site, base = Path(app.outdir), app.config.html_baseurl
+    names = sorted(app.env.found_docs - {app.config.root_doc})
     addresses = "".join(
-        f"<url><loc>{escape(base + name)}.html</loc></url>\n" for name in sorted(app.env.found_docs)
+        f"<url><loc>{escape(base + name)}</loc></url>\n" for name in ["", *(f"{name}.html" for name in names)]
     )
     (site / "sitemap.xml").write_text(
         '<?xml version="1.0" encoding="utf-8"?>\n'

@@ -1,5 +1,5 @@
-"""What a reader finds: a description of its own for each page, the question's page first in the search, and the
-front page at the root of the site."""
+"""What a reader finds: the page that answers a question first in the search, excerpts in words, and the front
+page at the root of the site."""
 
 import re
 from collections.abc import Iterator
@@ -30,6 +30,17 @@ ASKED = {
     "book/references": ["how to cite", "cite", "citation", "bibtex", "references"],
     "book/api": ["api", "toylib"],
 }
+# the search shows a page's words, not its code and formulas
+EXCERPTS = """<script>
+const wordsOf = Search.htmlToText;
+Search.htmlToText = (page, anchor) => {
+  const whole = new DOMParser().parseFromString(page, "text/html");
+  const besides = ".cell_input, .math, .toylib-live, .tl-front, table";
+  for (const part of whole.querySelectorAll(besides)) part.remove();
+  return wordsOf(whole.documentElement.outerHTML, anchor);
+};
+</script>
+</body>"""
 ADDRESS = re.compile(r'(?<=\s)(href|src|action|data-link)="([^"#][^"]*)"')
 
 
@@ -58,8 +69,8 @@ def pages(site: Path) -> Iterator[Path]:
     return (path for path in site.rglob("*.html") if "_static" not in path.relative_to(site).parts)
 
 
-def at_the_root(app: Sphinx, exception: Exception | None) -> None:
-    """Write the front page at the root too, which both name as their one address."""
+def lead(app: Sphinx, exception: Exception | None) -> None:
+    """Write the front page at the root too, which both name as their one address; name it in the contents."""
     if exception is not None or app.builder.name != "html":
         return
     site, root = Path(app.outdir), app.config.root_doc
@@ -68,6 +79,10 @@ def at_the_root(app: Sphinx, exception: Exception | None) -> None:
     page = page.replace(f"{app.config.html_baseurl}{root}.html", app.config.html_baseurl)
     front.write_text(page, encoding="utf-8")
     (site / "index.html").write_text(moved(page, str(Path(root).parent)), encoding="utf-8")
+    search = site / "search.html"
+    text = search.read_text(encoding="utf-8")
+    if "wordsOf" not in text:
+        search.write_text(text.replace("</body>", EXCERPTS), encoding="utf-8")
     home = re.compile(r'(bd-sidenav__home-link">\s*<li[^>]*>\s*<a[^>]*>)[^<]*')
     for path in pages(site):
         text = path.read_text(encoding="utf-8")
@@ -76,5 +91,5 @@ def at_the_root(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-read", ask)
-    app.connect("build-finished", at_the_root, priority=800)
+    app.connect("build-finished", lead, priority=800)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

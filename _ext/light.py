@@ -1,5 +1,5 @@
-"""Pages of a third of the weight: icons inline in place of Font Awesome's script and fonts, MathJax only where
-a formula is, the search index only on the search page, pictures when they come near the window.
+"""Pages of a third of the weight: icons inline in place of Font Awesome's script and fonts, MathJax only
+where a formula is, the search index only on the search page, pictures when they come near the window.
 
 It works on the pages as they were written: the theme names its scripts in its own templates.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -61,9 +62,23 @@ def top(folder: str | Path = ".") -> Display:
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:
-    """`a, b, c and 2 more`."""
+    """`“a”, “b”, “c” and 2 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(f"“{name}”" for name in names[:most]) + more
+
+
+def _kind(rule: Mapping[str, Any]) -> str:
+    """How a rule failed, as a sentence about it begins."""
+    if rule["wrong"]:
+        return "A rule of ours was wrong:"
+    if rule["better"] and rule["reverse"] and rule["better"] == _side(rule):
+        return "Better than predicted:"
+    kinds = {NULL: "A null did as well:", CONDITION: "The run does not reach"}
+    return kinds.get(rule["kind"], "It does not hold for")
+
+
+def _side(rule: Mapping[str, Any]) -> str:
+    return "above" if rule["estimate"] >= rule["below"] else "below"
 
 
 def reason(claim: Mapping[str, Any]) -> str:
@@ -71,22 +86,20 @@ def reason(claim: Mapping[str, Any]) -> str:
     if claim["verdict"] == NOT_TESTED:
         return f"Not tested: {claim['why']}."
     first, *rest = claim["rules"]
-    if not first["held"]:
-        way = "The run shows otherwise" if first["reverse"] else "Undecided: the interval reaches the bound"
-        return f"{way} ({first['words']})."
-    kinds = {"scope": "It does not hold for", NULL: "A null did as well", CONDITION: "The run does not reach"}
     told: dict[str, list[str]] = {}
     for rule in rest:
         if not (rule["held"] or rule["void"]):
-            kind = "A rule of ours was wrong" if rule["wrong"] else kinds[rule["kind"]]
-            told.setdefault(kind, []).append(rule["name"])
-    said = [f"{kind}: {_listed(names)}." for kind, names in told.items()]
-    if not said:
+            told.setdefault(_kind(rule), []).append(rule["name"])
+    if not first["held"]:
+        way = "The run shows otherwise" if first["reverse"] else "Undecided: the interval reaches the bound"
+        said = [f"{way} ({first['words']})."]
+    elif told:
+        said = [f"{kind} {_listed(names)}." for kind, names in told.items()]
+    else:
         n = len(claim["rules"])
-        said = [
-            f"All {n} rules stated before the run hold." if n > 1 else "The rule stated before the run holds."
-        ]
-    return " ".join(said)
+        said = [f"All {n} rules stated before the run hold." if n > 1 else "Its rule holds."]
+    moved = re.search(r"more training moves the estimate by (.+)$", claim["why"])
+    return " ".join([*said, *([f"More training moves it by {moved[1]}."] if moved else [])])
 
 
 def plot(claim: Mapping[str, Any]) -> str:
@@ -207,12 +220,9 @@ def story(
         dots = "".join(
             f'<circle cx="{a:.1f}" cy="{y(v):.1f}" r="3"/>' for a, v in zip(x, values, strict=True)
         )
-        first, _, second = name.partition(", ")
-        label = f'<tspan x="{WIDE - RIGHT + 8}">{html.escape(first)}{"," if second else ""}</tspan>'
-        label += f'<tspan x="{WIDE - RIGHT + 8}" dy="13">{html.escape(second)}</tspan>' if second else ""
         drawn += (
             f'<g class="line line-{k}"><polyline points="{points}"/>{dots}'
-            f'<text y="{place + (-2 if second else 4):.1f}">{label}</text></g>'
+            f'<text x="{WIDE - RIGHT + 8}" y="{place + 4:.1f}">{html.escape(name)}</text></g>'
         )
     page = (
         f'<figure class="tl-story"><svg viewBox="0 0 {WIDE} {HIGH}" role="img" '
@@ -221,7 +231,7 @@ def story(
     return Display(f"shares of neurons: {'; '.join(lines)}", **{"text/html": page})
 
 
-def _apart(places: Sequence[float], least: float = 31) -> list[float]:
+def _apart(places: Sequence[float], least: float = 15) -> list[float]:
     """Heights of labels, moved apart where they would overlap, inside the picture."""
     order, moved = np.argsort(places), np.array(places, float)
     for above, below in pairwise(order):

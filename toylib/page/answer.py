@@ -89,7 +89,7 @@ class Clause:
             ]
             text += f", {' and '.join(told)}" if told and holds else ""
             first = claim["rules"][0]
-            if not holds and not first["reverse"]:
+            if not holds and not (first["held"] or first["reverse"]):
                 text += ", which leaves it undecided"
         verdict = KINDS[claim["verdict"]][0].replace("does not", "does not hold")
         return f'{html.escape(text)} (<a href="{claim["chapter"]}.html">{verdict}</a>)'
@@ -99,13 +99,15 @@ class Clause:
 class Sentence:
     """A question, the short answers to it, and the clauses.
 
-    short: the answers if the claims of `by` all hold, hold within limits or in part, or do not hold.
+    short: the answers if the claims of `by` all hold, hold within limits or in part, or do not hold. real:
+    whether to count all claims about real networks too, where there are more than those of the clauses.
     """
 
     question: str
     short: tuple[str, str, str]
     clauses: tuple[Clause, ...]
     by: tuple[str, ...] = ()
+    real: bool = False
 
 
 SENTENCES = (
@@ -146,7 +148,7 @@ SENTENCES = (
             Clause(
                 "knob-strongest",
                 "of the dials tried it moves the share most, by {points} more than the next",
-                "of the dials tried it is not the one that moves the share most",
+                "of the dials tried it is not shown to move the share most ({points} more than the next)",
                 {"its lead in each task alone": "though not in each task"},
             ),
         ),
@@ -194,10 +196,11 @@ SENTENCES = (
                 {"rank of layer 0, by each of four measures": "but not the most so of all layers by each"},
             ),
         ),
+        real=True,
     ),
     Sentence(
-        "What else carries over?",
-        ("In the toys, all that was asked.", "In the toys, a part.", "Nothing that was asked."),
+        "And the toys' other habits?",
+        ("They hold, in toys.", "They hold in part, in toys.", "They do not hold."),
         (
             Clause(
                 "adversarial",
@@ -247,6 +250,8 @@ def sentences(claims: Sequence[Mapping[str, Any]]) -> list[str]:
             )
         verdicts = [by_id[name]["verdict"] for name in sentence.by or needed]
         text = "; ".join(clause.said(by_id[clause.id]) for clause in sentence.clauses)
+        real = [claim for claim in claims if is_real(claim)] if sentence.real else []
+        text += f"; in all, of real networks, {counted(real)}" if len(real) > len(needed) else ""
         lead = f"<b>{sentence.question} {_short(sentence, verdicts)}</b>"
         found.append(f"{lead} {text[0].upper()}{text[1:]}.")
     return found

@@ -16,7 +16,7 @@ from ..claims import CONDITION, NOT_SUPPORTED, NOT_TESTED, NULL, PARTLY, SUPPORT
 from . import answer, cards, lab
 from .notebook import Display
 from .records import read
-from .stamps import SCOREBOARD, content_stamp
+from .stamps import SCOREBOARD, TABLE, content_stamp, table_stamp
 
 GROUPS = {
     SUPPORTED: "holds",
@@ -189,11 +189,17 @@ _lines = must(
 
 @checked(_lines, densities=an_array(ndim=1))
 def story(
-    densities: Sequence[float], lines: Mapping[str, Sequence[float]], *, caption: str, alt: str
+    densities: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    *,
+    caption: str,
+    alt: str,
+    source: tuple[Path, list[str]],
 ) -> Display:
     """Shares of neurons against density, sparser to the right, each line named at its end.
 
     lines: its name -> a share for each density. alt: what the picture shows, for those who do not see it.
+    source: chapter and header of the table that some of the shares come from.
     Raises: ValueError for lines of another length.
     """
     x = np.log(np.asarray(densities, float))
@@ -228,7 +234,7 @@ def story(
         f'<figure class="tl-story"><svg viewBox="0 0 {WIDE} {HIGH}" role="img" '
         f'aria-label="{html.escape(alt)}">{drawn}</svg><figcaption>{html.escape(caption)}</figcaption></figure>'
     )
-    return Display(f"shares of neurons: {'; '.join(lines)}", **{"text/html": page})
+    return Display(f"shares: {'; '.join(lines)}", **{"text/html": page, TABLE: table_stamp(*source)})
 
 
 def _apart(places: Sequence[float], least: float = 15) -> list[float]:

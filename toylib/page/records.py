@@ -1,4 +1,4 @@
-"""What the chapters hold: their records, figures and exercises, read from the notebooks."""
+"""What the chapters hold: their records, tables and exercises, read from the notebooks."""
 
 from __future__ import annotations
 
@@ -140,22 +140,6 @@ def opened(path: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
-
-
-def figure(path: Path, name: str) -> tuple[str, str] | None:
-    """The figure of this name (`mystnb.figure.name`) that a chapter has drawn, and its alternative text.
-
-    Returns: the PNG in base 64 and the text; None if there is no such figure.
-    Raises: ValueError, naming the file, if it is not a notebook.
-    """
-    with opened(path) as notebook:
-        for cell in notebook["cells"]:
-            settings = cell["metadata"].get("mystnb", {})
-            for output in cell.get("outputs", []):
-                png = output.get("data", {}).get("image/png")
-                if png and settings.get("figure", {}).get("name") == name:
-                    return "".join(png), "".join(settings.get("image", {}).get("alt", ""))
-    return None
 
 
 def table(path: Path, header: Sequence[str]) -> list[list[str]]:

@@ -110,7 +110,9 @@ def accessible(
     body = context.get("body", "")
     region = '<div style="overflow-x:auto" tabindex="0" role="group" aria-label="Table">'
     body = body.replace('<div style="overflow-x:auto">', region)
-    body = re.sub(r'(?<=style=")(?=width: (\d+)px; height: \d+px;")', r"--drawn: \1px; ", body)
+    size = r"--drawn: \1px; aspect-ratio: auto \1 / \2; "  # keeps the place of a figure that comes late
+    body = re.sub(r'(?<=style=")(?=width: (\d+)px; height: (\d+)px;")', size, body)
+    body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")  # its own words say more
     context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 

@@ -123,7 +123,13 @@ def test_each_stamp_of_a_page_is_compared(tmp_path):
     """The chapter above carries stamps that fit nothing."""
     (file := tmp_path / "chapter.ipynb").write_text(json.dumps(CHAPTER))
     said = stamps.stale(file)
-    for what in ("toylib.evidence has", "numpy was 1", "records have", "exercises have", "table that it reads"):
+    for what in (
+        "toylib.evidence has",
+        "numpy was 1",
+        "records have",
+        "exercises have",
+        "table that it reads",
+    ):
         assert any(what in reason for reason in said), what
 
 

@@ -616,6 +616,16 @@ def test_links_within_the_site_lead_somewhere(page: str) -> None:
     assert broken == []
 
 
+@every(CHAPTERS)
+def test_code_is_folded_under_a_line_that_says_what_it_does(page: str) -> None:
+    cells = parsed(page).select("article div.cell_input")
+    folds = [cell.find_parent("details") for cell in cells]
+    assert None not in folds
+    labels = [fold.find("summary").get_text().strip() for fold in folds]  # type: ignore[union-attr]
+    assert not [label for label in labels if not label or "Show the code" in label or len(label) > 200]
+    assert not re.search(r"toylib is ready|no answer yet", parsed(page).select_one("article").get_text())
+
+
 # --- the repository's address ------------------------------------------------------------------
 
 

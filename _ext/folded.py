@@ -82,7 +82,8 @@ def label(source: str, *, draws: bool = False) -> str:
     calls = {_called(node) for node in ast.walk(tree)}
     documents = [ast.get_docstring(node) for node in tree.body if isinstance(node, ast.FunctionDef)]
     said = _by_calls(calls) or _by_last(tree) or ("Draws the figure" if draws else "")
-    said = said or next((text.splitlines()[0] for text in documents if text), "")
+    # one that states shapes alone says little
+    said = said or next((text.splitlines()[0] for text in documents if text and text[0].isalpha()), "")
     names = _names(tree)
     trains = any(call.startswith("train") for call in calls)
     computes = f"{'Trains' if trains else 'Computes'} {names}" if names else "Code"

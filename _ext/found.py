@@ -35,7 +35,9 @@ EXCERPTS = """<script>
 const wordsOf = Search.htmlToText;
 Search.htmlToText = (page, anchor) => {
   const whole = new DOMParser().parseFromString(page, "text/html");
-  const besides = ".cell_input, .math, .toylib-live, .tl-front, table";
+  const main = whole.querySelector("[role=main]"), article = whole.querySelector("article.bd-article");
+  if (main && article) main.replaceChildren(article);
+  const besides = "h1, .cell_input, .math, .toylib-live, .tl-front, table";
   for (const part of whole.querySelectorAll(besides)) part.remove();
   return wordsOf(whole.documentElement.outerHTML, anchor);
 };

@@ -54,7 +54,10 @@ def _in_words(found: Mapping[str, Any]) -> dict[str, str]:
         return dict.fromkeys(("share", "points", "times", "value", "estimate"), "not measured")
     whole = [f"{100 * found[name]:.0f}" for name in ("estimate", "low", "high")]
     plain = [two_digits(found[name]) for name in ("estimate", "low", "high")]
-    wide = [f" [{low}, {high}]" if low != high else "" for (_, low, high) in (whole, plain)]
+    wide = [
+        f"\N{NO-BREAK SPACE}[{low},\N{NO-BREAK SPACE}{high}]" if low != high else ""
+        for (_, low, high) in (whole, plain)
+    ]
     return {
         "share": f"{whole[0]}%{wide[0]}",
         "points": f"{whole[0]} points{wide[0]}",

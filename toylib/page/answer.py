@@ -196,7 +196,7 @@ SENTENCES = (
                 "layers ({measure}: {value}, {who})",
                 "claim 4: neurons of a transformer's first MLP are not shown to be more polysemantic than "
                 "those of later layers ({measure}: {value}, {who})",
-                {"rank of layer 0, by each of four measures": "but not the most so of all layers by each"},
+                {"rank of layer 0, by each of four measures": "but not most so by each measure"},
             ),
         ),
         real=True,

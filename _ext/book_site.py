@@ -13,7 +13,16 @@ from sphinx.application import Sphinx
 
 STATIC = Path(__file__).parent / "static"
 PREVIEW = Path(__file__).parent.parent / "book" / "preview.png"
-PREVIEW_ALT = "The front page of the book: its claims, each with its verdict"
+PREVIEW_ALT = "The front page of the book: the question, and the answer in five sentences"
+
+# title and description of the pages that Sphinx makes
+WITHOUT_TEXT = {
+    "search": ("Search", "Search the book: claims about superposition, toy models, the lab, how to cite."),
+    "genindex": (
+        "Index",
+        "The index of the book: the questions that readers ask, and where they are answered.",
+    ),
+}
 
 # GitHub Pages serves this file at whatever address was wrong, so that it names no file beside it.
 NOT_FOUND = """<!DOCTYPE html>
@@ -52,16 +61,33 @@ def without_thebe(app: Sphinx) -> None:
         listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
 
 
+def first_words(doctree: nodes.document) -> str:
+    """A page's first paragraph that says something of its own."""
+    paragraphs = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph))
+    return next((words for words in paragraphs if len(words) > 40), "")
+
+
+def answer(body: str) -> str:
+    """The front page in a line: how many claims hold, and the short answers, as its records compute them."""
+    said = re.findall(r'<p class="tl-count">(.*?)</p>|<li><b>(.*?)</b>', body)
+    return " ".join(f"{count}." if count else short for count, short in said)
+
+
 def preview(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Add to a page's head what a site that links to it shows: title, first words, address and picture."""
-    if not app.config.html_baseurl or doctree is None:  # the search page and the index have no text
+    if not app.config.html_baseurl:
         return
-    title = next(iter(doctree.findall(nodes.title)), None)
-    words = " ".join(next(iter(doctree.findall(nodes.paragraph)), nodes.paragraph()).astext().split())
+    if doctree is None:
+        title, words = WITHOUT_TEXT.get(page, (app.config.project, app.config.project))
+    else:
+        heading = next(iter(doctree.findall(nodes.title)), None)
+        title = app.config.project if heading is None else heading.astext()
+        words = answer(context["body"]) if page == app.config.root_doc else first_words(doctree)
     facts = {
-        "property=og:title": app.config.project if title is None else title.astext(),
+        "name=description": textwrap.shorten(words, 200, placeholder=" …"),
+        "property=og:title": title,
         "property=og:description": textwrap.shorten(words, 200, placeholder=" …"),
         "property=og:site_name": app.config.project,
         "property=og:type": "website",
@@ -84,7 +110,9 @@ def accessible(
     body = context.get("body", "")
     region = '<div style="overflow-x:auto" tabindex="0" role="group" aria-label="Table">'
     body = body.replace('<div style="overflow-x:auto">', region)
-    body = re.sub(r'(?<=style=")(?=width: (\d+)px; height: \d+px;")', r"--drawn: \1px; ", body)
+    size = r"--drawn: \1px; aspect-ratio: auto \1 / \2; "  # keeps the place of a figure that comes late
+    body = re.sub(r'(?<=style=")(?=width: (\d+)px; height: (\d+)px;")', size, body)
+    body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")  # its own words say more
     context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 
@@ -93,8 +121,9 @@ def whole_site(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.name != "html":
         return
     site, base = Path(app.outdir), app.config.html_baseurl
+    names = sorted(app.env.found_docs - {app.config.root_doc})
     addresses = "".join(
-        f"<url><loc>{escape(base + name)}.html</loc></url>\n" for name in sorted(app.env.found_docs)
+        f"<url><loc>{escape(base + name)}</loc></url>\n" for name in ["", *(f"{name}.html" for name in names)]
     )
     (site / "sitemap.xml").write_text(
         '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -114,4 +143,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", accessible, priority=900)
     app.connect("build-finished", whole_site)
     app.add_css_file("book.css")
+    app.add_css_file("front.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,8 +2,8 @@
 
     python tests/preview.py
 
-Run it after `make book` when a card of the front page has changed. The cards' words are stored in the
-picture, and tests/test_site.py holds them equal to the page's.
+Run it after `make book` when the answer of the front page has changed. Its words are stored in the picture,
+and tests/test_site.py holds them equal to the page's.
 """
 
 import io
@@ -15,19 +15,20 @@ from bs4 import BeautifulSoup
 from PIL import Image, PngImagePlugin
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "_build" / "html" / "book" / "scoreboard.html"
+PAGE = ROOT / "_build" / "html" / "index.html"
 PICTURE = ROOT / "book" / "preview.png"
 SIZE, ZOOM = (1440, 756), 1200 / 1440  # 1200 by 630, what sites that show a link's picture ask for
-CARD = "article a:has(> img)"
+ANSWER = "article .tl-answer"
 
 
 def words(page: BeautifulSoup) -> str:
-    """What the cards say, a line each."""
-    return "\n".join(" | ".join(card.stripped_strings) for card in page.select(CARD))
+    """How many claims hold, and the answer, a sentence a line."""
+    said = page.select(f"{ANSWER} .tl-count, {ANSWER} li")
+    return "\n".join(" ".join(part.get_text().split()) for part in said)
 
 
 def draw() -> None:
-    """Photograph the cards below the page's header, in light colours."""
+    """Photograph the question, the answer and the live model at its end, in light colours."""
     if not PAGE.is_file():
         sys.exit("needs the built site: make book")
     with browser.launched() as chromium:
@@ -36,7 +37,8 @@ def draw() -> None:
             viewport={"width": width, "height": height}, device_scale_factor=ZOOM, color_scheme="light"
         )
         page.goto(PAGE.as_uri(), wait_until="load")
-        page.locator(CARD).first.evaluate("card => window.scrollBy(0, card.getBoundingClientRect().top - 70)")
+        page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+        page.evaluate("document.querySelector('h1').scrollIntoView()")
         page.wait_for_timeout(500)
         picture = Image.open(io.BytesIO(page.screenshot()))
     note = PngImagePlugin.PngInfo()

@@ -64,17 +64,17 @@ def a_chapter():
         stamps.STAMP: {"modules": {"toylib.evidence": "0"}, "packages": {"numpy": "1"}},
         stamps.SCOREBOARD: {"digest": "0"},
         stamps.EXERCISES: {"digest": "0"},
-        stamps.GALLERY: {"figures": [["chapter", "fig-a"]], "digest": "0"},
+        stamps.TABLE: {"chapter": "chapter", "header": ["wings"], "digest": "0"},
     }
     outputs = [
         new_output("display_data", data={"text/plain": "", kind: page}) for kind, page in pages.items()
     ]
-    drawn = new_output("display_data", data={"image/png": "AAAA"})
-    shown = {"mystnb": {"figure": {"name": "fig-a"}, "image": {"alt": "A bird."}}}
+    birds = notebook.table([[2]], ["wings"])
+    shown = new_output("display_data", data=birds._repr_mimebundle_())
     exercise = "```{admonition} Exercise 1 (easy, 5 minutes): wings\n```"
     cells = [new_markdown_cell(f"# A chapter\n{exercise}")]
     cells += [new_code_cell("a", execution_count=1, outputs=[*outputs, output])]
-    cells += [new_code_cell("b", execution_count=2, outputs=[drawn], metadata=shown)]
+    cells += [new_code_cell("b", execution_count=2, outputs=[shown])]
     return json.loads(nbformat.writes(new_notebook(cells=cells)))
 
 
@@ -92,7 +92,7 @@ READERS = {
     "records": lambda file: records.of_notebooks([file]),
     "stale": stamps.stale,
     "exercises": lambda file: records.exercises(file.parent),
-    "figure": lambda file: records.figure(file, "fig-a"),
+    "table": lambda file: records.table(file, ["wings"]),
     "scoreboard": lambda file: notebook.scoreboard(file.parent)._repr_mimebundle_(),
     "shown": lambda file: [records.shown_estimate(claim) for claim in records.of_notebooks([file])],
 }
@@ -123,7 +123,13 @@ def test_each_stamp_of_a_page_is_compared(tmp_path):
     """The chapter above carries stamps that fit nothing."""
     (file := tmp_path / "chapter.ipynb").write_text(json.dumps(CHAPTER))
     said = stamps.stale(file)
-    for what in ("toylib.evidence has", "numpy was 1", "records have", "exercises have", "figures have"):
+    for what in (
+        "toylib.evidence has",
+        "numpy was 1",
+        "records have",
+        "exercises have",
+        "table that it reads",
+    ):
         assert any(what in reason for reason in said), what
 
 

@@ -1,7 +1,5 @@
 """Executing, stamping and reading chapters."""
 
-import base64
-import io
 import json
 import shutil
 import subprocess
@@ -9,7 +7,6 @@ import subprocess
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from PIL import Image
 
 import toylib
 from toylib.claims import MIME
@@ -257,62 +254,22 @@ def test_a_rule_that_only_holds_by_itself_is_marked_on_the_front_page(book):
     assert "not after Holm&#x27;s correction" in notebook.scoreboard(book).data["text/html"]
 
 
-def with_a_figure(book, colour=(200, 0, 0)):
-    """The chapter, as if it had drawn a large figure of one colour."""
-    large = io.BytesIO()
-    Image.new("RGB", (1600, 1000), colour).save(large, "PNG")
-
-    def change(content):
-        cell = content["cells"][2]
-        cell["metadata"]["mystnb"] = {"figure": {"name": "fig-x"}, "image": {"alt": 'a "red" field'}}
-        data = {"image/png": base64.b64encode(large.getvalue()).decode()}
-        cell["outputs"].append({"output_type": "display_data", "data": data, "metadata": {}})
-
-    edit(book / "chapter.ipynb", change)
-
-
-def test_a_card_shows_its_chapters_figure_small_and_says_what_it_shows(book):
-    with_a_figure(book)
-    shown = notebook.gallery({"claim-9": "fig-x"}, book)
-    assert repr(shown) == "claim-9: fig-x"
-    html = shown.data["text/html"]
-    assert 'href="chapter.html"' in html
-    assert ">supported<" in html
-    assert "a &quot;red&quot; field" in html
-    small = Image.open(io.BytesIO(base64.b64decode(html.split("base64,")[1].split('"')[0])))
-    assert small.size == (480, 300)
-    assert small.convert("RGB").getpixel((240, 150)) == pytest.approx((200, 0, 0), abs=4)
-
-
-def test_a_figure_drawn_anew_makes_the_page_that_shows_it_stale(book):
-    with_a_figure(book)
-    page = write(
-        book / "front.ipynb",
-        "from toylib.page import notebook\nnotebook.setup()",
-        'notebook.gallery({"claim-9": "fig-x"})',
-    )
+def test_a_table_that_says_something_else_makes_the_page_that_reads_it_stale(book):
+    path = write(book / "birds.ipynb", SETUP, 'notebook.table([[2, 0.5], [4, "<"]], ["wings", "speed"])')
+    assert commands.main(["execute", "--book", str(book), str(path)]) == 0
+    assert records.table(path, ["wings"]) == [["2", "0.5"], ["4", "<"]]
+    draw = 'front.story([0.5, 0.1], {"a": [0, 1]}, caption="c", alt="d", source=(path, ["wings"]))'
+    where = f"from pathlib import Path\nfrom toylib.page import front\npath = Path({str(path)!r})"
+    page = write(book / "front.ipynb", f"{where}\n{SETUP}", draw)
     assert commands.main(["execute", "--book", str(book), str(page)]) == 0
     assert stamps.stale(page) == []
-    edit(book / "chapter.ipynb", lambda content: content["cells"][2]["outputs"].pop())
-    assert stamps.stale(page) == ["the chapters' figures have changed"]
-    with_a_figure(book, (0, 0, 200))
-    assert stamps.stale(page) == ["the chapters' figures have changed"]
-    edit(book / "chapter.ipynb", lambda content: content["cells"][2]["outputs"].pop())
-    with_a_figure(book)
+    before = path.read_text()
+    changed = "the table that it reads in birds.ipynb has changed"
+    for other in (before.replace("0.5", "0.6"), before.replace("wings", "legs")):
+        path.write_text(other)
+        assert stamps.stale(page) == [changed]
+    path.write_text(before)
     assert stamps.stale(page) == []
-
-
-@pytest.mark.parametrize(
-    ("figures", "message"),
-    [
-        ({"claim-8": "fig-x"}, "figures must name recorded claims, claim-9; got 'claim-8'"),
-        ({"claim-9": "fig-y"}, "must have drawn a figure named 'fig-y'"),
-    ],
-)
-def test_a_card_without_claim_or_figure_is_refused(book, figures, message):
-    with_a_figure(book)
-    with pytest.raises(ValueError, match=message):
-        notebook.gallery(figures, book)
 
 
 def test_chapters_follow_the_table_of_contents_and_the_front_page_comes_last(tmp_path):

@@ -12,9 +12,10 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from gzip import compress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import address
 import axe_playwright_python
@@ -23,7 +24,9 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, Route
+
+from toylib.page import answer, records
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
@@ -47,6 +50,7 @@ async () => {
   return grave.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 150)}`));
 }
 """
+FIRST_WEIGHT = 450_000  # bytes, packed, of a first page with all that it loads
 PAGE_WEIGHT = 2_000_000  # bytes, beyond what all pages share
 
 # What a reader would see if MyST or MathJax had left its source in the page.
@@ -155,7 +159,7 @@ def attribute(tag: Tag, name: str) -> str:
     return value if isinstance(value, str) else " ".join(value)
 
 
-# index.html only leads on to the front page, which a test of its own follows; 404.html is outside the book
+# 404.html is outside the book
 BARE = "404.html"
 CONTENT = [page for page in PAGES if page != BARE and not is_redirect(page)]
 CHAPTERS = [page for page in CONTENT if (ROOT / page).with_suffix(".ipynb").exists()]
@@ -253,12 +257,124 @@ def test_every_page_of_the_table_of_contents_is_built() -> None:
     assert CHAPTERS
 
 
-def test_index_leads_to_the_front_page(browser: Browser, server: str) -> None:
-    root = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["root"]
+FRONT = "index.html"
+ALIAS = f"{yaml.safe_load((ROOT / '_toc.yml').read_text(encoding='utf-8'))['root']}.html"
+
+
+def test_the_root_is_the_front_page_and_its_one_address() -> None:
+    _, home = address.current()
+    for page in (FRONT, ALIAS):
+        canonical = parsed(page).find("link", rel="canonical")
+        assert canonical is not None
+        assert attribute(canonical, "href") == home
+    words = [parsed(page).select_one("article").get_text() for page in (FRONT, ALIAS)]
+    assert words[0] == words[1]
+
+
+def test_the_front_page_says_what_the_records_say() -> None:
+    claims = records.read(ROOT / "book")
+    said = [" ".join(part.get_text().split()) for part in parsed(FRONT).select(".tl-answer li")]
+    told = [BeautifulSoup(words, "html.parser").get_text() for words in answer.sentences(claims)]
+    told = [" ".join(words.split()) for words in told]
+    assert said == told
+    assert len(said) == 5
+    count = parsed(FRONT).select_one(".tl-count")
+    assert count is not None
+    assert count.get_text() == answer.counted(claims)
+    cards = {attribute(card, "id") for card in parsed(FRONT).select(".tl-card")}
+    assert cards == {f"card-{claim['id']}" for claim in claims}
+
+
+def test_the_live_model_is_seen_at_once_and_ends_as_a_pentagon(browser: Browser, server: str) -> None:
+    page, *_ = watched(browser, server, viewport={"width": DESKTOP, "height": 900})
+    page.goto(server)
+    live = page.locator(".toylib-pentagon")
+    before = live.bounding_box()
+    page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+    assert page.evaluate("window.scrollY") == 0
+    assert live.locator("#found").inner_text() == "5 of 5, a pentagon"
+    assert live.bounding_box() == before  # nothing moves while it trains
+    assert before is not None
+    assert before["y"] + before["height"] < 900
+    live.locator("#sparsity").fill("0")
+    page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+    assert live.locator("#found").inner_text().startswith("2 of 5")
+    link = live.locator("#open").get_attribute("href")
+    page.goto(server + str(link))
+    state = page.evaluate("document.querySelector('.toylib-lab').lab.state")
+    page.context.close()
+    assert (state["n"], state["sparsity"]) == (5, 0)
+
+
+def test_buttons_choose_among_the_cards_and_without_javascript_all_are_shown(
+    browser: Browser, server: str
+) -> None:
     page, *_ = watched(browser, server)
     page.goto(server)
-    page.wait_for_url(f"{server}{root}.html", timeout=5000)
+    cards, shown = page.locator(".tl-card"), page.locator(".tl-card:visible")
+    assert shown.count() == cards.count() > 10
+    page.get_by_role("button", name="real networks").click()
+    assert {card.get_attribute("data-world") for card in shown.all()} == {"real"}
+    page.get_by_role("button", name="does not hold").click()
+    assert {card.get_attribute("data-verdict") for card in shown.all()} <= {"not"}
+    assert page.locator(".tl-shown").inner_text() == f"{shown.count()} of {cards.count()} claims"
     page.context.close()
+    page, *_ = watched(browser, server, java_script_enabled=False)
+    page.goto(server)
+    assert page.locator(".tl-card:visible").count() == page.locator(".tl-card").count()
+    assert not page.locator(".tl-filters").is_visible()
+    page.context.close()
+
+
+@pytest.mark.parametrize("page", [FRONT, "book/lab.html"])
+def test_a_first_page_weighs_little_with_all_that_it_loads(page: str, browser: Browser, server: str) -> None:
+    view, *_ = watched(browser, server, viewport={"width": DESKTOP, "height": 900})
+    answers: list[Response] = []
+    view.on("response", lambda answer: answers.append(answer))
+    view.goto(server + page, wait_until="networkidle")
+    packed = {".woff", ".woff2", ".png", ".jpg"}
+    weights = {
+        each.url: len(
+            each.body() if Path(urlsplit(each.url).path).suffix in packed else compress(each.body())
+        )
+        for each in answers
+    }
+    view.context.close()
+    assert len(weights) > 5
+    assert sum(weights.values()) < FIRST_WEIGHT, sorted(weights.items(), key=lambda item: -item[1])[:5]
+
+
+@pytest.mark.parametrize(
+    ("asked", "page"),
+    [
+        ("what is superposition", "book/three-models.html"),
+        ("how to cite", "book/references.html"),
+        ("sparse autoencoder", "book/open-questions.html"),
+    ],
+)
+def test_search_has_the_page_that_answers_first(asked: str, page: str, browser: Browser, server: str) -> None:
+    view, *_ = watched(browser, server)
+    view.goto(f"{server}search.html?q={quote(asked)}")
+    first = view.locator("ul.search li").first
+    first.locator("a").wait_for(timeout=20_000)
+    assert str(first.locator("a").get_attribute("href")).startswith(page)
+    view.wait_for_timeout(500)  # the excerpts are fetched after the list
+    words = view.locator("ul.search").inner_text()
+    view.context.close()
+    assert not re.search(r"import numpy|\\\\frac|= Claim\(", words)
+
+
+def test_every_page_has_a_title_and_a_description_of_its_own() -> None:
+    pages = [page for page in CONTENT if page != ALIAS]
+    for names in ({"name": "description"}, {"property": "og:title"}):
+        said = [
+            attribute(tag, "content") for page in pages for tag in parsed(page).find_all("meta", attrs=names)
+        ]
+        assert len(said) == len(pages)
+        assert len(set(said)) == len(said)
+    titles = [parsed(page).title.get_text() for page in pages]
+    assert len(set(titles)) == len(titles)
+    assert not [title for title in titles if "Project name" in title]
 
 
 def test_search_finds_a_word_of_a_chapter(browser: Browser, server: str) -> None:
@@ -301,7 +417,7 @@ def test_the_built_files_open_without_a_server(browser: Browser) -> None:
 def test_sitemap_lists_every_page_of_the_book() -> None:
     _, home = address.current()
     pages = set(re.findall(r"<loc>(.*?)</loc>", (SITE / "sitemap.xml").read_text(encoding="utf-8")))
-    assert pages == {home + page for page in PAGES if page.startswith("book/")}
+    assert pages == {home, *(home + page for page in PAGES if page.startswith("book/") and page != ALIAS)}
 
 
 def test_wrong_address_leads_to_the_front_page() -> None:
@@ -460,8 +576,8 @@ def test_the_picture_of_the_front_page_says_what_the_page_says() -> None:
     with Image.open(preview.PICTURE) as picture:
         assert picture.size == (1200, 630)
         drawn = picture.text["Description"]
-    now = preview.words(parsed("book/scoreboard.html"))
-    assert now.count("supported") >= 5
+    now = preview.words(parsed(FRONT))
+    assert len(now.splitlines()) == 6
     assert drawn == now, "draw it anew: python tests/preview.py"
 
 
@@ -477,7 +593,7 @@ def test_page_shared_elsewhere_has_a_title_words_and_a_picture(page: str) -> Non
     assert facts["og:title"] in heading.get_text()
     assert 40 < len(facts["og:description"]) <= 200
     assert facts["description"]
-    assert facts["og:url"] == home + page
+    assert facts["og:url"] == (home if page == ALIAS else home + page)
     assert facts["og:image"].startswith(home)
     assert (SITE / facts["og:image"].removeprefix(home)).is_file()
 
@@ -499,6 +615,17 @@ def test_links_within_the_site_lead_somewhere(page: str) -> None:
             if not soup.find(id=anchor) and not soup.find("a", attrs={"name": anchor}):
                 broken.append(href)
     assert broken == []
+
+
+@every(CHAPTERS)
+def test_code_is_folded_under_a_line_that_says_what_it_does(page: str) -> None:
+    cells = parsed(page).select("article div.cell_input")
+    folds = [cell.find_parent("details") for cell in cells]
+    assert None not in folds
+    labels = [fold.find("summary").get_text().strip() for fold in folds]  # type: ignore[union-attr]
+    assert not [label for label in labels if not label or "Show the code" in label or len(label) > 200]
+    printed = " ".join(output.get_text() for output in parsed(page).select("article div.cell_output"))
+    assert not re.search(r"toylib is ready|no answer yet", printed)
 
 
 # --- the repository's address ------------------------------------------------------------------

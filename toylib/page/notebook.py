@@ -1,21 +1,19 @@
-"""What a chapter calls: set-up, tables, numbers for the prose; the front page's scoreboard and cards."""
+"""What a chapter calls: set-up, tables, numbers for the prose, all verdicts in a table."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checks import Rule, a_kind, checked, depending, refuse
+from ..checks import Rule, checked, depending, refuse
 from ..claims import PARTLY, SUPPORTED, holm, models_needed, p_value
 from . import cards
-from .records import figure, read, shown_estimate
-from .stamps import EXERCISES, GALLERY, SCOREBOARD, STAMP, content_stamp, gallery_stamp, stamp
+from .records import read, shown_estimate
+from .stamps import EXERCISES, SCOREBOARD, STAMP, content_stamp, stamp
 
 
 class Display:
@@ -129,10 +127,12 @@ def scoreboard(folder: str | Path = ".") -> Display:
         verdict = f'<span style="{style}">{claim["verdict"]}</span>{why}'
         named = f"{link}<br><small>{html.escape(claim['id'])}</small>"
         lines.append([named, verdict, shown_estimate(claim), html.escape(claim["measure"])])
+    shown = cards.html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard")
+    summary = f"All {len(claims)} claims with their numbers, as a table"
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),
         **{
-            "text/html": cards.html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard"),
+            "text/html": f'<details class="tl-all"><summary>{summary}</summary>{shown}</details>',
             SCOREBOARD: content_stamp(claims),
         },
     )
@@ -164,55 +164,3 @@ def exercises(tasks: list[dict[str, Any]]) -> Display:
     }
     shown = table([[task[key] for key in columns] for task in tasks], list(columns.values()))
     return Display(shown.text, **shown.data, **{EXERCISES: content_stamp(tasks)})
-
-
-@checked(figures=a_kind(Mapping, "{claim's id: figure's name}"))
-def gallery(figures: Mapping[str, str], folder: str | Path = ".") -> Display:
-    """A card for each claim: a figure of its chapter, its statement and verdict, linked to the chapter.
-
-    figures: a claim's id -> the name (`mystnb.figure.name`) of a figure that its chapter has drawn.
-    Raises: ValueError if no chapter records the claim, or its chapter has no such figure or no alternative
-            text for it.
-    """
-    claims = {claim["id"]: claim for claim in read(folder)}
-    cards, shown = [], []
-    for name, figure_name in figures.items():
-        if name not in claims:
-            raise ValueError(f"figures must name recorded claims, {', '.join(claims)}; got {name!r}")
-        claim = claims[name]
-        path = Path(folder) / f"{claim['chapter']}.ipynb"
-        drawn = figure(path, figure_name)
-        if drawn is None:
-            raise ValueError(f"{path} must have drawn a figure named {figure_name!r}")
-        png, alt = drawn
-        if not alt.strip():
-            raise ValueError(f"{path} must have an alternative text for the figure named {figure_name!r}")
-        shown.append([claim["chapter"], figure_name])
-        cards.append(
-            f'<a href="{claim["chapter"]}.html" style="display:flex;flex-direction:column;gap:0.4em;'
-            f'color:inherit;text-decoration:none">'
-            f'<img src="data:image/png;base64,{_small(png)}" alt="{html.escape(alt)}" style="width:100%;'
-            f'aspect-ratio:8/5;object-fit:contain;background:#fff;border-radius:0.4em">'
-            f"<span>{html.escape(claim['statement'])}</span>"
-            f'<span><span style="{VERDICT_COLOURS[claim["verdict"]]};padding:0.1em 0.5em;'
-            f'border-radius:0.3em">{claim["verdict"]}</span></span></a>'
-        )
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr));gap:1.2em"
-    return Display(
-        "\n".join(f"{name}: {figure_name}" for name, figure_name in figures.items()),
-        **{
-            "text/html": f'<div style="{grid}">{"".join(cards)}</div>',
-            GALLERY: gallery_stamp(Path(folder), shown),
-        },
-    )
-
-
-def _small(png: str) -> str:
-    """A PNG in base 64, made small."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    image.thumbnail((480, 300))
-    small = io.BytesIO()
-    image.quantize(64).save(small, "PNG", optimize=True)
-    return base64.b64encode(small.getvalue()).decode()

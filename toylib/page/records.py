@@ -1,7 +1,8 @@
-"""What the chapters hold: their records, figures and exercises, read from the notebooks."""
+"""What the chapters hold: their records, tables and exercises, read from the notebooks."""
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -141,20 +142,21 @@ def opened(path: Path) -> Iterator[dict[str, Any]]:
         raise ValueError(f"{path} must be a notebook; {type(error).__name__}: {error}") from None
 
 
-def figure(path: Path, name: str) -> tuple[str, str] | None:
-    """The figure of this name (`mystnb.figure.name`) that a chapter has drawn, and its alternative text.
+def table(path: Path, header: Sequence[str]) -> list[list[str]]:
+    """The lines of the table that a chapter shows whose header begins so, as they are shown.
 
-    Returns: the PNG in base 64 and the text; None if there is no such figure.
-    Raises: ValueError, naming the file, if it is not a notebook.
+    Raises: ValueError, naming the file, if it is not a notebook or shows no such table.
     """
+    wanted = ", ".join(header)
     with opened(path) as notebook:
         for cell in notebook["cells"]:
-            settings = cell["metadata"].get("mystnb", {})
             for output in cell.get("outputs", []):
-                png = output.get("data", {}).get("image/png")
-                if png and settings.get("figure", {}).get("name") == name:
-                    return "".join(png), "".join(settings.get("image", {}).get("alt", ""))
-    return None
+                words = "".join(output.get("data", {}).get("text/plain", ""))
+                if words.startswith("table of ") and words.partition(": ")[2].startswith(wanted):
+                    text = "".join(output["data"]["text/html"])
+                    rows = [re.findall(r"<td>(.*?)</td>", row) for row in text.split("<tr>")]
+                    return [[html.unescape(entry) for entry in row] for row in rows if row]
+    raise ValueError(f"{path} must show a table whose header begins with {wanted!r}")
 
 
 def exercises(folder: str | Path) -> list[dict[str, Any]]:

@@ -15,12 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .records import exercises, figure, opened, read
+from .records import exercises, opened, read, table
 
 STAMP = "application/vnd.toylib.stamp+json"
 SCOREBOARD = "application/vnd.toylib.scoreboard+json"
 EXERCISES = "application/vnd.toylib.exercises+json"
-GALLERY = "application/vnd.toylib.gallery+json"
+TABLE = "application/vnd.toylib.table+json"
 PACKAGES = ("torch", "numpy", "numba", "scipy", "matplotlib", "scikit-learn")
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 # they read notebooks, run commands and draw tables; a folder's own file says what is in it
@@ -80,11 +80,10 @@ def content_stamp(read: list[dict[str, Any]]) -> dict[str, str]:
     return {"digest": _digest(json.dumps(read, sort_keys=True))}
 
 
-def gallery_stamp(folder: Path, figures: list[list[str]]) -> dict[str, Any]:
-    """The same for the page that shows figures of other chapters; figures: [chapter, name] of each."""
-    pages = [(folder / f"{chapter}.ipynb", name) for chapter, name in figures]
-    drawn = [figure(path, name) if path.is_file() else None for path, name in pages]  # a chapter may be gone
-    return {"figures": figures, "digest": _digest(json.dumps(drawn))}
+def table_stamp(path: Path, header: list[str]) -> dict[str, Any]:
+    """The same for a page that shows numbers from another chapter's table, which `records.table` finds."""
+    rows = table(path, header) if path.is_file() else None  # a chapter may be gone
+    return {"chapter": path.stem, "header": header, "digest": _digest(json.dumps(rows))}
 
 
 def stale(path: str | Path) -> list[str]:
@@ -100,7 +99,8 @@ def stale(path: str | Path) -> list[str]:
         executed = [c["execution_count"] is not None for c in notebook["cells"] if c["cell_type"] == "code"]
         cells = cells_digest(notebook, path.parent)
         recorded = notebook["metadata"].get("toylib", {}).get("cells")
-        shown = [[[str(c), str(f)] for c, f in b[GALLERY]["figures"]] for b in bundles if GALLERY in b]
+        tables = [b[TABLE] for b in bundles if TABLE in b]
+        read_from = [(path.with_name(f"{t['chapter']}.ipynb"), list(map(str, t["header"]))) for t in tables]
     if not made_by or not all(executed):
         return ["it has not been executed from first to last"]
     reasons = []
@@ -118,7 +118,11 @@ def stale(path: str | Path) -> list[str]:
             reasons.append("the chapters' records have changed")
         if EXERCISES in bundle and bundle[EXERCISES] != content_stamp(exercises(path.parent)):
             reasons.append("the chapters' exercises have changed")
-    galleries = [bundle[GALLERY] for bundle in bundles if GALLERY in bundle]
-    if galleries != [gallery_stamp(path.parent, pairs) for pairs in shown]:
-        reasons.append("the chapters' figures have changed")
+    for stamped, (chapter, header) in zip(tables, read_from, strict=True):
+        try:
+            changed = stamped != table_stamp(chapter, header)
+        except ValueError:
+            changed = True
+        if changed:
+            reasons.append(f"the table that it reads in {chapter.name} has changed")
     return reasons

@@ -108,6 +108,16 @@ class Lab(anywidget.AnyWidget):
         return {**data, "text/plain": repr(self), "text/html": self.html()}, metadata
 
 
+def pentagon(link: str = "lab.html") -> str:
+    """HTML: five features in a plane that train where they are seen, one slider, and the way to the lab."""
+    small = Path(__file__).with_name("pentagon.mjs").read_text(encoding="utf-8")
+    return (
+        f'<div class="toylib-live toylib-pentagon" data-link="{html.escape(link)}"><p>{FALLBACK} '
+        f'<a href="{html.escape(link)}">The lab</a></p></div>\n'
+        f'<script type="module">\n{SOURCE}\n{small}</script>'
+    )
+
+
 # --- controls for a figure of toylib's --------------------------------------------------------------------
 
 

@@ -1,0 +1,260 @@
+"""The front page's answer: five sentences that the chapters' records compute.
+
+A sentence is made of clauses, one for a claim. Which words a clause takes depends on the claim's verdict, and
+its numbers are the record's; a limit is told while the rule that sets it fails. So a verdict that changes
+changes the sentence; a claim that no chapter records stops the page with its name.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import Any
+
+from ..checks import refuse
+from ..claims import NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED
+
+OF_REAL_NETWORKS = ("*-real", "lexical-*")  # ids; all other claims are about toys
+KINDS = {  # verdict -> how the page counts it, of one and of several
+    SUPPORTED: ("holds", "hold"),
+    PARTLY: ("holds within limits", "hold within limits"),
+    NOT_SUPPORTED: ("does not", "do not"),
+    NOT_TESTED: ("is not tested", "are not tested"),
+}
+
+
+def is_real(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim is about real networks, by its id."""
+    return any(fnmatch(claim["id"], pattern) for pattern in OF_REAL_NETWORKS)
+
+
+def tally(claims: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many claims have each verdict that occurs, the best first."""
+    counts = Counter(claim["verdict"] for claim in claims)
+    return {verdict: counts[verdict] for verdict in KINDS if counts[verdict]}
+
+
+def counted(claims: Sequence[Mapping[str, Any]]) -> str:
+    """`28 claims: 6 hold, 16 hold within limits, 6 do not`."""
+    parts = [f"{n} {KINDS[verdict][n != 1]}" for verdict, n in tally(claims).items()]
+    return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}: {', '.join(parts)}"
+
+
+def two_digits(value: float) -> str:
+    """A number as prose has it: two digits, a whole one from 10 on."""
+    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:#.2g}" if value else "0"
+
+
+def _in_words(found: Mapping[str, Any]) -> dict[str, str]:
+    """An estimate with its interval as a share, in percentage points, as a multiple and as a number."""
+    if found.get("estimate") is None:
+        return dict.fromkeys(("share", "points", "times", "value", "estimate"), "not measured")
+    whole = [f"{100 * found[name]:.0f}" for name in ("estimate", "low", "high")]
+    plain = [two_digits(found[name]) for name in ("estimate", "low", "high")]
+    wide = [
+        f"\N{NO-BREAK SPACE}[{low},\N{NO-BREAK SPACE}{high}]" if low != high else ""
+        for (_, low, high) in (whole, plain)
+    ]
+    return {
+        "share": f"{whole[0]}%{wide[0]}",
+        "points": f"{whole[0]} points{wide[0]}",
+        "times": f"{plain[0]} times{wide[1]}",
+        "value": f"{plain[0]}{wide[1]}",
+        "estimate": plain[0],
+    }
+
+
+@dataclass(frozen=True)
+class Clause:
+    """What is said of one claim: if it holds, if it does not, and a limit for each rule that may set one."""
+
+    id: str
+    yes: str
+    no: str
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+    def said(self, claim: Mapping[str, Any]) -> str:
+        """In words, linked to the chapter; {share}, {points}, {times}, {value} are filled in."""
+        if claim["verdict"] == NOT_TESTED:
+            text = f"the claim that {claim['statement'][0].lower()}{claim['statement'][1:-1]} is not tested"
+        else:
+            holds = claim["verdict"] in (SUPPORTED, PARTLY)
+            n = claim["n_models"]
+            who = "one network" if n == 1 else f"{n:,} models"
+            facts = _in_words(claim) | {"measure": claim["measure"], "who": who}
+            text = (self.yes if holds else self.no).format(**facts)
+            rules = {rule["name"]: rule for rule in claim["rules"] if not (rule["held"] or rule["void"])}
+            told = [
+                words.format(**_in_words(rules[name])) for name, words in self.limits.items() if name in rules
+            ]
+            text += f", {' and '.join(told)}" if told and holds else ""
+            first = claim["rules"][0]
+            if not holds and not (first["held"] or first["reverse"]):
+                text += ", which leaves it undecided"
+        verdict = KINDS[claim["verdict"]][0].replace("does not", "does not hold")
+        return f'{html.escape(text)} (<a href="{claim["chapter"]}.html">{verdict}</a>)'
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A question, the short answers to it, and the clauses.
+
+    short: the answers if the claims of `by` all hold, hold within limits or in part, or do not hold. real:
+    whether to count all claims about real networks too, where there are more than those of the clauses.
+    """
+
+    question: str
+    short: tuple[str, str, str]
+    clauses: tuple[Clause, ...]
+    by: tuple[str, ...] = ()
+    real: bool = False
+
+
+SENTENCES = (
+    Sentence(
+        "Do the toys superpose?",
+        ("Yes.", "Yes, within limits.", "No."),
+        (
+            Clause(
+                "models",
+                "of ReLU output models on sparse features {share} hold more features than dimensions",
+                "of ReLU output models on sparse features only {share} hold more features than dimensions",
+            ),
+            Clause(
+                "claim-1",
+                "claim 1: polysemantic neurons form in the third model, whose share rises by {points} as "
+                "features become sparse",
+                "claim 1: polysemantic neurons do not form in the third model as claimed; their share "
+                "changes by {points}",
+                {"a neuron for each feature: its rise": "though by {points} where each feature has a neuron"},
+            ),
+            Clause(
+                "claim-2",
+                "claim 2: clean neurons stand beside them in {share} of layers",
+                "claim 2: clean neurons stand beside them in only {share} of layers",
+            ),
+        ),
+    ),
+    Sentence(
+        "Does sparsity drive it?",
+        ("Yes.", "Yes, where features differ in importance.", "No."),
+        (
+            Clause(
+                "sparsity",
+                "from dense features to sparse ones the polysemantic share of a layer rises by {points}",
+                "from dense features to sparse ones the polysemantic share of a layer changes by {points}",
+                {"the difference, equal importance": "but by {points} where all features matter equally"},
+            ),
+            Clause(
+                "knob-strongest",
+                "of the dials tried it moves the share most, by {points} more than the next",
+                "of the dials tried it is not shown to move the share most ({points} more than the next)",
+                {"its lead in each task alone": "though not in each task"},
+            ),
+        ),
+        by=("sparsity",),
+    ),
+    Sentence(
+        "Is a shared neuron superposition?",
+        ("Not by itself.", "Not by itself.", "It may be."),
+        (
+            Clause(
+                "sharing-with-room",
+                "a layer that copies shares {share} of its neurons though there is one for every feature",
+                "a layer that copies, with a neuron for every feature, shares only {share} of them",
+            ),
+            Clause(
+                "sharing-compute",
+                "in a layer that must compute, room for all brings the share down by {points}",
+                "in a layer that must compute, room for all changes the share by only {points}",
+            ),
+            Clause(
+                "sharing-needed",
+                "what must be shared, since no cleaner layer loses as little, rises with sparsity by "
+                "{points}",
+                "what must be shared, since no cleaner layer loses as little, does not rise as claimed "
+                "({points})",
+            ),
+        ),
+        by=("sharing-with-room",),
+    ),
+    Sentence(
+        "In real networks?",
+        ("Both claims hold.", "In part.", "Not as claimed."),
+        (
+            Clause(
+                "claim-3-real",
+                "claim 3: deeper layers are more polysemantic ({measure}: {value}, {who})",
+                "claim 3: deeper layers are not shown to be more polysemantic ({measure}: {value}, {who})",
+            ),
+            Clause(
+                "claim-4-real",
+                "claim 4: neurons of a transformer's first MLP are more polysemantic than those of later "
+                "layers ({measure}: {value}, {who})",
+                "claim 4: neurons of a transformer's first MLP are not shown to be more polysemantic than "
+                "those of later layers ({measure}: {value}, {who})",
+                {"rank of layer 0, by each of four measures": "but not most so by each measure"},
+            ),
+        ),
+        real=True,
+    ),
+    Sentence(
+        "And the toys' other habits?",
+        ("They hold, in toys.", "They hold in part, in toys.", "They do not hold."),
+        (
+            Clause(
+                "adversarial",
+                "vulnerability to attacks goes with superposition, at most {times} that of dense features",
+                "vulnerability to attacks does not go with superposition as claimed ({times})",
+                {"its rank correlation with 1/D*, 100 in 20": "but not in the smaller model"},
+            ),
+            Clause(
+                "geometry",
+                "features gather at regular shapes, {share} of them",
+                "features do not gather at regular shapes as predicted: {share} of them do",
+            ),
+            Clause(
+                "dynamics",
+                "features jump when the loss drops, {points} more often than by chance",
+                "features do not jump when the loss drops more often than by chance ({points})",
+                {"20 features, m = 5, beyond all three": "but not in the largest model"},
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+
+def _short(sentence: Sentence, verdicts: Sequence[str]) -> str:
+    good, middle, bad = sentence.short
+    if all(verdict == NOT_TESTED for verdict in verdicts):
+        return "Not tested."
+    if all(verdict == SUPPORTED for verdict in verdicts):
+        return good
+    return middle if {SUPPORTED, PARTLY} & set(verdicts) else bad
+
+
+def sentences(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The five, as HTML.
+
+    Raises: ValueError if a sentence needs a claim that no chapter records.
+    """
+    by_id = {claim["id"]: claim for claim in claims}
+    found = []
+    for sentence in SENTENCES:
+        needed = [clause.id for clause in sentence.clauses]
+        missing = [name for name in needed if name not in by_id]
+        if missing:
+            refuse(
+                f"claims must have those of the sentence {sentence.question!r}; missing {missing}",
+                sorted(by_id),
+            )
+        verdicts = [by_id[name]["verdict"] for name in sentence.by or needed]
+        text = "; ".join(clause.said(by_id[clause.id]) for clause in sentence.clauses)
+        real = [claim for claim in claims if is_real(claim)] if sentence.real else []
+        text += f"; in all, of real networks, {counted(real)}" if len(real) > len(needed) else ""
+        lead = f"<b>{sentence.question} {_short(sentence, verdicts)}</b>"
+        found.append(f"{lead} {text[0].upper()}{text[1:]}.")
+    return found

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toylib import claims
-from toylib.claims import CONDITION, NULL, Claim, Reach, Rule, answer, seeds, verdict_of, worlds
+from toylib.claims import CONDITION, NULL, Claim, Reach, Rule, answer, seeds, verdict_of
 from toylib.evidence import Interval
 from toylib.page import cards
 from toylib.page.records import of_notebooks

@@ -134,7 +134,7 @@ OTHERWISE = {  # claims that take no seeds of their own, and why
 
 
 def claims_by_variable():
-    """Every claim's id, its chapter's name, all of the chapter's code, and the variable that holds the claim."""
+    """Every claim's id, all of its chapter's code, and the variable that holds it."""
     for path in records.chapters(BOOK):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

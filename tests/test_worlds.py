@@ -90,9 +90,7 @@ def test_simulated_intervals_are_those_that_the_chapters_take():
     pair = verdicts.Layers(values, stream), verdicts.Layers(other - 0.3, stream)
     assert interval_of(worlds.contrast_of(*pair)) == pytest.approx(verdicts.contrast(*pair), abs=0.015)
 
-    ratio = evidence.bootstrap(
-        values, other, clusters=[stream], statistic=lambda a, b: a.mean() / b.mean()
-    )
+    ratio = evidence.bootstrap(values, other, clusters=[stream], statistic=lambda a, b: a.mean() / b.mean())
     assert interval_of(worlds.ratio_of(values, other, stream)) == pytest.approx(ratio, abs=0.03)
 
     held, stream = binomial(rng, 24)

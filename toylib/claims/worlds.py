@@ -114,7 +114,8 @@ class _Runs:
     """Draws of streams: rules whose groups are equally large see the same ones, as in one run."""
 
     def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed, self.kept = n, seed, {}
+        self.n, self.seed = n, seed
+        self.kept: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, number: int, k: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
         """Which streams each run has (n, k); weights (_RESAMPLES, k) of its bootstrap; more randomness."""
@@ -219,8 +220,9 @@ def operating(
     found: for every rule its Streams, or several; what `Claim.judge` takes for those that have none, which
     stay as they were found. The worlds: nothing is there (0 where a quantity should lie above a bound, or
     what `nothing` says); every quantity at its bound, where no more than one run in forty should pass; the
-    smallest effect that matters, a `margin` beyond it (half-way between two bounds); as measured. Nulls and conditions are as measured in
-    all worlds of a verdict. Shares are moved by whole streams, which keeps the layers of one alike.
+    smallest effect that matters, a `margin` beyond it (half-way between two bounds); as measured. Nulls and
+    conditions are as measured in all worlds of a verdict. Shares are moved by whole streams, which keeps the
+    layers of one alike.
 
     Returns: what `judge` records and a card shows: n, margin, verdicts {world: {verdict: share}}, rules
              {name: {"streams": their number, world: share}}.

@@ -164,6 +164,9 @@ bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 th
 factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/factorial.json; a quarter of an hour; JOBS=2
 	@$(PY) tests/factorial.py --jobs $(JOBS)
 
+sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
+	@$(PY) tests/again.py --sensitivity $(CHAPTERS)
+
 lab: $(READY)  ## JupyterLab on the chapters
 	@cd book && ../.venv/bin/python -m jupyterlab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)
 
@@ -180,7 +183,10 @@ chapter: $(READY)  ## a new chapter that works, from a template; NAME=my-chapter
 
 # --- tests -------------------------------------------------------------------------------------
 
-colab: $(READY)  ## each chapter's set-up cells with Colab's versions; TORCH=2.11.0
+cosensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
+	@$(PY) tests/again.py --sensitivity $(CHAPTERS)
+
+lab: $(READY)  ## each chapter's set-up cells with Colab's versions; TORCH=2.11.0
 	@$(call say,Colab: the chapters' set-up in an environment with its versions)
 	@$(PY) tests/colab.py --keep "$(filter PIP_%,$(KEPT))" $(if $(TORCH),--torch $(TORCH))
 

@@ -71,7 +71,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims register bench factorial lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench factorial sensitivity lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile

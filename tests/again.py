@@ -9,7 +9,7 @@ Copies the committed chapters to _build/again/NAME, executes them one after the 
 records with the committed ones. A chapter that is finished is kept: the next call goes on with the rest.
 --page writes what all runs found to one file, for the book's page; what the file has of other runs, or of
 other chapters under the same conditions, stays. --sensitivity makes the runs of SENSITIVITY, a chapter anew
-where its claims have changed since, writes the page's file and draws the strips on the claims' cards.
+where its claims have changed since, keeps them apart in the page's file, and draws the claims' cards anew.
 
 Rate, steps and engine are changed where models are trained by toylib, also when a run goes on; not in the
 loops that a chapter writes out itself, nor in other libraries.
@@ -123,7 +123,7 @@ def double_evaluate(module):
 
 
 def trained(name):
-    """The change that makes this function of a module train TRAINING times as long, at RATE times the rate."""
+    """The change that makes a module's function train TRAINING times as long, at RATE times the rate."""
     import inspect
 
     def change(module):
@@ -355,18 +355,26 @@ def execute(options: argparse.Namespace) -> None:
     print(f"{options.name}: {len(names)} chapters at commit {commit}")
 
 
+def gathered(runs: dict[str, dict], own: bool) -> dict[str, dict]:
+    """Stored runs, and those since: of SENSITIVITY if `own`, or the others."""
+    for file in sorted(RUNS.glob("*/result.json")):
+        name = file.parent.name
+        if (name in SENSITIVITY) == own:
+            result, known = json.loads(file.read_text()), runs.get(name, {})
+            if all(known.get(part) == result[part] for part in ("conditions", "versions")):
+                result["chapters"] = known["chapters"] | result["chapters"]
+            runs[name] = result
+    return runs
+
+
 def page(path: Path) -> None:
     """Write what all runs found: conditions, versions, and every claim beside the committed record."""
     committed = of_notebooks(chapters(ROOT / "book")[:-1])
     wanted = ("id", "chapter", "verdict", "estimate", "low", "high", "tests")
-    runs = json.loads(path.read_text())["runs"] if path.is_file() else {}
-    for file in sorted(RUNS.glob("*/result.json")):
-        result, known = json.loads(file.read_text()), runs.get(file.parent.name, {})
-        if all(known.get(name) == result[name] for name in ("conditions", "versions")):
-            result["chapters"] = known["chapters"] | result["chapters"]
-        runs[file.parent.name] = result
+    stored = json.loads(path.read_text()) if path.is_file() else {}
+    runs = gathered(stored.get("runs", {}), own=False)
     book = [{name: claim[name] for name in wanted} for claim in committed]
-    path.write_text(json.dumps({"book": book, "runs": runs}, indent=1) + "\n")
+    path.write_text(json.dumps({**stored, "book": book, "runs": runs}, indent=1) + "\n")
     for claim in book:
         verdicts = [
             other["verdict"]
@@ -386,7 +394,10 @@ def sensitivity(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         for key, value in ({"sensitivity": True, "threads": options.threads} | changed).items():
             setattr(own, key, value)
         execute(own)
-    page(ROOT / "book" / "data" / "again.json")
+    path = ROOT / "book" / "data" / "again.json"
+    stored = json.loads(path.read_text())
+    stored["sensitivity"] = gathered(stored.get("sensitivity", {}), own=True)
+    path.write_text(json.dumps(stored, indent=1) + "\n")
     commands.main(["cards", "--book", str(ROOT / "book")])
 
 

@@ -38,7 +38,8 @@ def runs_of(record: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
     again: what book/data/again.json holds.
     """
     found = []
-    for run in (again or {"runs": {}})["runs"].values():
+    stored = again or {}
+    for run in [*stored.get("sensitivity", {}).values(), *stored.get("runs", {}).values()]:
         claims = [claim for chapter in run["chapters"].values() for claim in chapter["claims"]]
         for claim in claims:
             asked = claim.get("digest"), claim["id"]
@@ -64,9 +65,9 @@ def _line(y: int, name: str, numbers: Sequence[float], own: bool, same: bool, at
 
 
 def strip(record: Mapping[str, Any], runs: Iterable[Run]) -> str:
-    """The book's estimate with its interval, and below it that of every run, hollow where the verdict differs.
+    """The book's estimate with its interval, and below it that of every run; empty if there is none.
 
-    A dotted line is a bound of the claim's own rule. Empty if there are no runs.
+    A dot is hollow where the verdict differs; a dotted line is a bound of the claim's own rule.
     """
     listed = list(runs)
     if not listed:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import re
 
 import numpy as np
@@ -388,6 +389,10 @@ def test_every_seed_begins_a_stream_is_no_pilots_and_fits_into_what_torch_reads(
 def test_the_first_seeds_and_those_in_streams_of_their_own():
     assert CLAIM.seeds(3).tolist() == [CLAIM.seed, CLAIM.seed + 1, CLAIM.seed + 2]
     assert CLAIM.seeds(3, apart=64).tolist() == [CLAIM.seed, CLAIM.seed + 64, CLAIM.seed + 128]
+
+
+def test_a_claim_reaches_another_process_whole():
+    assert pickle.loads(pickle.dumps(CLAIM)) == CLAIM
 
 
 def test_a_record_says_of_what_it_is():

@@ -44,9 +44,8 @@ def runs_of(record: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
         for claim in claims:
             asked = claim.get("digest"), claim["id"]
             if all(asked) and asked == (record.get("digest"), record["id"]) and claim["low"] is not None:
-                numbers = (claim[name] for name in ("estimate", "low", "high"))
-                same = claim["verdict"] == record["verdict"]
-                found.append(Run(conditions_in_words(run["conditions"]), *numbers, same))
+                name, same = conditions_in_words(run["conditions"]), claim["verdict"] == record["verdict"]
+                found.append(Run(name, claim["estimate"], claim["low"], claim["high"], same))
     return found
 
 

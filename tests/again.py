@@ -394,6 +394,11 @@ def sensitivity(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         for key, value in ({"sensitivity": True, "threads": options.threads} | changed).items():
             setattr(own, key, value)
         execute(own)
+    keep_sensitivity()
+
+
+def keep_sensitivity() -> None:
+    """Write the runs of SENSITIVITY to the page's file, and draw the cards."""
     path = ROOT / "book" / "data" / "again.json"
     stored = json.loads(path.read_text())
     stored["sensitivity"] = gathered(stored.get("sensitivity", {}), own=True)

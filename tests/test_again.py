@@ -123,11 +123,12 @@ def test_a_card_says_how_often_the_rules_err_and_where_they_are_weak():
     operating = {"n": 1000, "margin": 0.1, "verdicts": dict.fromkeys(chances, verdicts)}
     operating["rules"] = {"share": {"streams": 10, **chances}}
     card = cards.verdict(judged()[MIME] | {"operating": operating})
-    assert "Of 1,000 simulated runs, if nothing is there" in card
-    assert "supported in 3.0%; not supported in 97.0%" in card
-    for words in ("Fewer than sixteen streams.", "More than 5% false alarms.", "Less than 80% power for an"):
-        assert words in card
+    assert "How often it errs, in 1,000 simulated runs" in card
+    assert "<td>if nothing is there</td><td>3.0%</td><td>0.0%</td><td>97.0%</td>" in card
+    assert "<td>share</td><td>10</td><td>6.0%</td><td>55.0%</td><td>90.0%</td>" in card
+    assert "fewer than sixteen streams; more than 5% false alarms; less than 80% power at 0.1 beyond" in card
     good = {"streams": 32, **chances, "at the bound": 0.02, "beyond the bound": 0.99}
     card = cards.verdict(judged()[MIME] | {"operating": operating | {"rules": {"share": good}}})
-    for words in ("Fewer than", "More than 5%", "Less than 80%"):
+    for words in ("fewer than", "more than 5%", "less than 80%"):
         assert words not in card
+    assert "How often it errs" not in cards.verdict(judged()[MIME])

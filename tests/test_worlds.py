@@ -1,11 +1,14 @@
 """Rules in worlds where one knows the answer: how often they say so."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from bad_input import table
 
 from toylib import evidence
 from toylib.claims import CONDITION, NULL, Claim, Reach, Rule, answer, worlds
+from toylib.page import records
 from toylib.studies import verdicts
 
 N = 1000
@@ -151,6 +154,26 @@ def test_between_two_bounds_the_effect_that_matters_lies_half_way():
     assert found[worlds.NOTHING] == found[worlds.MEASURED] < 1
 
 
+def test_so_many_streams_would_give_a_rule_the_power_that_is_asked():
+    assert worlds.streams_needed(0.8) == pytest.approx(1)
+    assert worlds.streams_needed(0.5) == pytest.approx(2.04, abs=0.01)
+    assert worlds.streams_needed(0.01) == np.inf
+
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+
+
+@pytest.mark.parametrize("name", ["claim-1", "claim-2", "sparsity"])
+def test_these_claims_rules_err_no_more_often_than_their_cards_allow(name):
+    record = next(claim for claim in records.read(BOOK) if claim["id"] == name)
+    found = record["operating"]
+    assert found["n"] == N
+    assert found["verdicts"][worlds.NOTHING]["supported"] <= worlds.FALSE_ALARMS
+    assert found["verdicts"][worlds.BOUND]["supported"] <= ALLOWED
+    often = {rule: chances[worlds.BOUND] for rule, chances in found["rules"].items()}
+    assert [rule for rule, chance in often.items() if chance > ALLOWED] == []
+
+
 STREAMS = worlds.mean_of([0.4, 0.5, 0.6], [0, 1, 2])
 BAD = [
     (lambda: worlds.mean_of([1.0], [0]), "stream must name two streams or more; got 1"),
@@ -158,6 +181,7 @@ BAD = [
     (lambda: worlds.share_of([0.5, 1.0], [0, 1]), "value must be True or False for every layer; got 0.5"),
     (lambda: worlds.operating(claim(), {}), "found must be for all of the claim's rules; got nothing for"),
     (lambda: worlds.operating(claim(), [1]), "found must be {name of a rule: Streams, or what judge takes}"),
+    (lambda: worlds.streams_needed(2), "power must be a finite number, 0 or more and 1 or less; got 2"),
     (lambda: worlds.operating("c", {}), "claim must be a Claim; got str"),
     (lambda: worlds.operating(claim(), {"a": STREAMS}, margin=0), "margin must be a finite number, above 0"),
     (lambda: worlds.operating(claim(), {"a": STREAMS}, n=10), "n must be a whole number, 100 or more"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import norm
 
 from ..checks import a_kind, a_number, a_whole_number, an_array, array, checked, must, optional, refuse
 from .claim import NOT_SUPPORTED, PARTLY, SUPPORTED, Claim
@@ -105,6 +106,16 @@ def ratio_of(a: Any, b: Any, stream: Any) -> Streams:
     Raises: ValueError for values that are not numbers, or fewer than two streams.
     """
     return Streams((_by_stream(array("a", a, ndim=1), stream, array("b", b, ndim=1)),), _quotient)
+
+
+@checked(power=a_number(at_least=0, at_most=1))
+def streams_needed(power: float) -> float:
+    """As many times the streams would give a rule of this power one of POWER; infinite if it has none.
+
+    Raises: ValueError for a power that is no chance.
+    """
+    reached = norm.ppf(0.975) + norm.ppf(power)
+    return float(((norm.ppf(0.975) + norm.ppf(POWER)) / reached) ** 2) if reached > 0 else np.inf
 
 
 # --- simulated runs --------------------------------------------------------------------------------------

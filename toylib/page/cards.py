@@ -61,25 +61,36 @@ def _chances(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("Another run would pass the claim's own rule", f"{told}.{weak}")]
 
 
-def _operating(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What simulated runs say, of the verdict and of each rule; where a rule is weak, in words."""
+def weak(chances: Mapping[str, float], margin: str) -> str:
+    """What a rule cannot do, in words."""
+    said = ["fewer than sixteen streams"] if chances["streams"] < FEWEST else []
+    said += ["more than 5% false alarms"] if chances[BOUND] > FALSE_ALARMS else []
+    said += [f"less than 80% power at {margin} beyond"] if chances[BEYOND] < POWER else []
+    return "; ".join(said)
+
+
+def _operating(record: Mapping[str, Any]) -> str:
+    """How often the verdict and each rule err in simulated runs; where a rule is weak, in words."""
     found = record.get("operating")
     if not found:
-        return _chances(record)
-    lines, margin = [], _number(found["margin"])
+        return ""
+    margin = _number(found["margin"])
     worlds = {NOTHING: NOTHING, BOUND: "every quantity lies at its bound", MEASURED: "all is as measured"}
     worlds[BEYOND] = f"every quantity lies {margin} beyond its bound"
-    for world, chances in found["verdicts"].items():
-        told = "; ".join(f"{verdict} in {chance:.1%}" for verdict, chance in chances.items() if chance)
-        lines.append((f"Of {found['n']:,} simulated runs, if {worlds[world]}", told))
-    for name, chances in found["rules"].items():
-        told = f"{chances['streams']} streams; holds in {chances[BOUND]:.1%} of runs at its bound, in "
-        told += f"{chances[BEYOND]:.1%} where it matters, in {chances[MEASURED]:.1%} as measured."
-        told += " Fewer than sixteen streams." if chances["streams"] < FEWEST else ""
-        told += " More than 5% false alarms." if chances[BOUND] > FALSE_ALARMS else ""
-        told += f" Less than 80% power for an effect of {margin}." if chances[BEYOND] < POWER else ""
-        lines.append((f"Rule: {html.escape(name)}", told))
-    return lines
+    lines = [
+        [f"if {worlds[world]}", *(f"{chance:.1%}" for chance in chances.values())]
+        for world, chances in found["verdicts"].items()
+    ]
+    verdicts = html_table(lines, ("the verdict", *next(iter(found["verdicts"].values()))))
+    lines = [
+        [html.escape(name), str(chances["streams"])]
+        + [f"{chances[world]:.1%}" for world in (BOUND, BEYOND, MEASURED)]
+        + [weak(chances, margin)]
+        for name, chances in found["rules"].items()
+    ]
+    header = ("a rule that holds", "streams", "at its bound", f"{margin} beyond", "as measured", "")
+    title = f"How often it errs, in {found['n']:,} simulated runs"
+    return f"<details><summary>{title}</summary>{verdicts}{html_table(lines, header)}</details>"
 
 
 def html_table(lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "") -> str:
@@ -128,13 +139,13 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
         estimate = f"{_number(record['estimate'])} [{_number(record['low'])}, {_number(record['high'])}]"
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))
-        further += _operating(record)
+        further += [] if record.get("operating") else _chances(record)
         numbers = {"Going on with training": record["settled"], "": record["controls"]}
         for title, values in numbers.items():
             for name, value in values.items():
                 shown = html.escape(value) if isinstance(value, str) else _number(value)
                 further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
-        parts.append(strip(record, runs_of(record, again)))
+        parts += [strip(record, runs_of(record, again)), _operating(record)]
         parts.append(f"<details><summary>Further numbers</summary>{html_table(further, ('', ''))}</details>")
     return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
 

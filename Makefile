@@ -183,10 +183,7 @@ chapter: $(READY)  ## a new chapter that works, from a template; NAME=my-chapter
 
 # --- tests -------------------------------------------------------------------------------------
 
-cosensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
-	@$(PY) tests/again.py --sensitivity $(CHAPTERS)
-
-lab: $(READY)  ## each chapter's set-up cells with Colab's versions; TORCH=2.11.0
+colab: $(READY)  ## each chapter's set-up cells with Colab's versions; TORCH=2.11.0
 	@$(call say,Colab: the chapters' set-up in an environment with its versions)
 	@$(PY) tests/colab.py --keep "$(filter PIP_%,$(KEPT))" $(if $(TORCH),--torch $(TORCH))
 

@@ -1,13 +1,18 @@
-"""The verdicts once more: other seeds, longer training, threads, precision, processors, packages, Colab.
+"""The verdicts once more: other seeds, rates, training, engines, threads, precision, processors, Colab.
 
-    python tests/again.py NAME [--seeds K] [--training K] [--threads N] [--workers N] [--float64] [--avx2]
-                               [--python PATH] [--colab]
+    python tests/again.py NAME [--seeds K] [--training K] [--lr K] [--engine NAME] [--threads N] [--workers N]
+                               [--float64] [--avx2] [--python PATH] [--colab] [CHAPTER ...]
     python tests/again.py --page book/data/again.json
+    python tests/again.py --sensitivity [CHAPTER ...]
 
 Copies the committed chapters to _build/again/NAME, executes them one after the other, and compares their
 records with the committed ones. A chapter that is finished is kept: the next call goes on with the rest.
 --page writes what all runs found to one file, for the book's page; what the file has of other runs, or of
-other chapters under the same conditions, stays.
+other chapters under the same conditions, stays. --sensitivity makes the runs of SENSITIVITY, a chapter anew
+where its claims have changed since, keeps them apart in the page's file, and draws the claims' cards anew.
+
+Rate, steps and engine are changed where models are trained by toylib, also when a run goes on; not in the
+loops that a chapter writes out itself, nor in other libraries.
 """
 
 from __future__ import annotations
@@ -28,11 +33,21 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+from toylib.claims import digest
+from toylib.page import commands
 from toylib.page.records import FRONT_PAGE, chapters, of_notebooks
+from toylib.page.register import stated
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "_build" / "again"
 CELL_TIMEOUT = 3600
+SENSITIVITY = {  # a claim's run beside others that might as well have been made
+    "rate-half": {"lr": 0.5},
+    "rate-twice": {"lr": 2.0},
+    "training-8": {"training": 8},
+    "seeds-3": {"seeds": 3},
+    "engine-torch": {"engine": "torch"},
+}
 PACKAGES = (
     "torch", "numpy", "scipy", "numba", "scikit-learn", "joblib", "matplotlib", "jaxtyping", "safetensors",
     "ipython", "ipykernel", "ipywidgets", "anywidget",
@@ -46,6 +61,9 @@ import functools, importlib.abc, importlib.machinery, os, sys
 SHIFT = int(os.environ.get("AGAIN_SEEDS", 0)) * 1_000_000_007  # torch reads the lower 32 bits of a seed
 FLOAT64 = os.environ.get("AGAIN_FLOAT64") == "1"
 TRAINING = int(os.environ.get("AGAIN_TRAINING", 1))
+RATE = float(os.environ.get("AGAIN_LR", 1))
+ENGINE = os.environ.get("AGAIN_ENGINE", "")
+GOING_ON = 2**40  # the data_seed of a run that goes on, at the steps and the rate of the one before it
 
 
 def shift_numpy(module):
@@ -104,17 +122,29 @@ def double_evaluate(module):
     module.evaluate = in_double(module.evaluate)
 
 
-def longer(name):
-    """The change that makes this function of a module train TRAINING times as many steps."""
+def trained(name):
+    """The change that makes a module's function train TRAINING times as long, at RATE times the rate."""
     import inspect
 
     def change(module):
         plain = getattr(module, name)
-        usual = inspect.signature(plain).parameters["n_steps"].default
+        given = inspect.signature(plain).parameters
+
+        def usual(option):
+            return given[option].default if option in given else getattr(module.Settings, option)
 
         @functools.wraps(plain)
-        def run(*arguments, n_steps=usual, **options):
-            return plain(*arguments, n_steps=TRAINING * n_steps, **options)
+        def run(*arguments, **options):
+            if options.get("data_seed", 0) < GOING_ON:
+                options["n_steps"] = TRAINING * options.get("n_steps", usual("n_steps"))
+                options["lr"] = RATE * options.get("lr", usual("lr"))
+            if ENGINE and "engine" in given and options.get("engine", "auto") == "auto":
+                try:
+                    return plain(*arguments, **options | {"engine": ENGINE})
+                except ValueError as error:  # before any work: it cannot train this model
+                    if "cannot train" not in str(error):
+                        raise
+            return plain(*arguments, **options)
 
         setattr(module, name, run)
 
@@ -125,10 +155,10 @@ changes = {}
 if SHIFT:
     changes |= {"numpy.random": shift_numpy, "torch": shift_torch, "toylib.features": shift_features,
                 "sklearn.utils.validation": shift_sklearn}
-if TRAINING > 1:
-    changes |= {"toylib.training": longer("train"), "toylib.studies.levelled": longer("train_levels"),
-                "toylib.studies.attacks": longer("train_adversarially"),
-                "toylib.studies.recovery": longer("train_autoencoder")}
+if TRAINING > 1 or RATE != 1 or ENGINE:
+    changes |= {"toylib.training": trained("train"), "toylib.studies.levelled": trained("train_levels"),
+                "toylib.studies.attacks": trained("train_adversarially"),
+                "toylib.studies.recovery": trained("train_autoencoder")}
 if FLOAT64:
     changes |= {"toylib.training": double_evaluate, "toylib.measures": double_all}
 
@@ -162,6 +192,9 @@ def prepare(folder: Path, options: argparse.Namespace) -> Path:
         # a repository's raw files by their address on GitHub
         (clone / "raw").mkdir()
         (clone / "raw" / "main").symlink_to("..")
+    elif options.sensitivity:  # chapters that have changed since are executed anew
+        for command in (["fetch", "--quiet"], ["reset", "--quiet", "--hard", "FETCH_HEAD"]):
+            subprocess.run(["git", "-C", str(clone), *command], check=True)
     hooks.mkdir(exist_ok=True)
     (hooks / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
     path = [str(hooks)] if options.colab else [str(hooks), str(clone)]
@@ -172,6 +205,8 @@ def prepare(folder: Path, options: argparse.Namespace) -> Path:
         "AGAIN_SEEDS": str(options.seeds),
         "AGAIN_FLOAT64": str(int(options.float64)),
         "AGAIN_TRAINING": str(options.training),
+        "AGAIN_LR": str(options.lr),
+        "AGAIN_ENGINE": options.engine,
         "TQDM_DISABLE": "1",
     }
     if options.avx2:  # what torch's own loops, its two libraries, and the compiled loops may use
@@ -250,12 +285,12 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
                 errors.append(f"cell {k}: {output.ename}: {output.evalue[:300]}")
     path = place / chapter.name
     nbformat.write(notebook, path)
-    wanted = ("id", "verdict", "estimate", "low", "high", "n_models", "tests")
+    wanted = ("id", "digest", "verdict", "estimate", "low", "high", "n_models", "tests")
     return {
         "seconds": time.perf_counter() - started,
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "errors": errors,
-        "claims": [{name: claim[name] for name in wanted} for claim in of_notebooks([path])],
+        "claims": [{name: claim.get(name) for name in wanted} for claim in of_notebooks([path])],
     }
 
 
@@ -280,6 +315,14 @@ def differences(chapter: str, claims: list[dict], committed: dict[str, dict]) ->
     return lines
 
 
+def asks_the_same(found: dict | None, clone: Path, name: str) -> bool:
+    """Whether a run was one of the claims that a chapter states."""
+    if found is None:
+        return False
+    asked = {claim["id"]: digest(claim) for claim in stated(clone / "book" / f"{name}.ipynb")}
+    return asked == {claim["id"]: claim.get("digest") for claim in found["claims"]}
+
+
 def execute(options: argparse.Namespace) -> None:
     folder = RUNS / options.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -288,7 +331,7 @@ def execute(options: argparse.Namespace) -> None:
         ["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True
     ).stdout.strip()
     stored = folder / "result.json"
-    changed = ("seeds", "training", "threads", "workers", "float64", "avx2", "colab")
+    changed = ("seeds", "training", "lr", "engine", "threads", "workers", "float64", "avx2", "colab")
     conditions = {name: getattr(options, name) for name in changed}
     result = json.loads(stored.read_text()) if stored.is_file() else {"chapters": {}}
     if result.get("conditions", conditions) != conditions:
@@ -298,6 +341,8 @@ def execute(options: argparse.Namespace) -> None:
     committed = {claim["id"]: claim for claim in of_notebooks(paths[:-1])}
     names = options.chapters or [path.stem for path in paths if options.colab or path.stem != FRONT_PAGE]
     for name in names:
+        if options.sensitivity and not asks_the_same(result["chapters"].get(name), clone, name):
+            result["chapters"].pop(name, None)
         if name not in result["chapters"]:
             print(f"{name}: executing", flush=True)
             found = run(clone / "book" / f"{name}.ipynb", folder, clone, options)
@@ -310,18 +355,26 @@ def execute(options: argparse.Namespace) -> None:
     print(f"{options.name}: {len(names)} chapters at commit {commit}")
 
 
+def gathered(runs: dict[str, dict], own: bool) -> dict[str, dict]:
+    """Stored runs, and those since: of SENSITIVITY if `own`, or the others."""
+    for file in sorted(RUNS.glob("*/result.json")):
+        name = file.parent.name
+        if (name in SENSITIVITY) == own:
+            result, known = json.loads(file.read_text()), runs.get(name, {})
+            if all(known.get(part) == result[part] for part in ("conditions", "versions")):
+                result["chapters"] = known["chapters"] | result["chapters"]
+            runs[name] = result
+    return runs
+
+
 def page(path: Path) -> None:
     """Write what all runs found: conditions, versions, and every claim beside the committed record."""
     committed = of_notebooks(chapters(ROOT / "book")[:-1])
     wanted = ("id", "chapter", "verdict", "estimate", "low", "high", "tests")
-    runs = json.loads(path.read_text())["runs"] if path.is_file() else {}
-    for file in sorted(RUNS.glob("*/result.json")):
-        result, known = json.loads(file.read_text()), runs.get(file.parent.name, {})
-        if all(known.get(name) == result[name] for name in ("conditions", "versions")):
-            result["chapters"] = known["chapters"] | result["chapters"]
-        runs[file.parent.name] = result
+    stored = json.loads(path.read_text()) if path.is_file() else {}
+    runs = gathered(stored.get("runs", {}), own=False)
     book = [{name: claim[name] for name in wanted} for claim in committed]
-    path.write_text(json.dumps({"book": book, "runs": runs}, indent=1) + "\n")
+    path.write_text(json.dumps({**stored, "book": book, "runs": runs}, indent=1) + "\n")
     for claim in book:
         verdicts = [
             other["verdict"]
@@ -333,12 +386,38 @@ def page(path: Path) -> None:
     print(f"written to {path}")
 
 
+def sensitivity(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Every run of SENSITIVITY, the file of the page, and the cards. Without chapters: those with claims."""
+    names = [options.name, *options.chapters] if options.name else with_claims()
+    for name, changed in SENSITIVITY.items():
+        own = parser.parse_args([name, *names])
+        for key, value in ({"sensitivity": True, "threads": options.threads} | changed).items():
+            setattr(own, key, value)
+        execute(own)
+    keep_sensitivity()
+
+
+def keep_sensitivity() -> None:
+    """Write the runs of SENSITIVITY to the page's file, and draw the cards."""
+    path = ROOT / "book" / "data" / "again.json"
+    stored = json.loads(path.read_text())
+    stored["sensitivity"] = gathered(stored.get("sensitivity", {}), own=True)
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+    commands.main(["cards", "--book", str(ROOT / "book")])
+
+
+def with_claims() -> list[str]:
+    return [path.stem for path in chapters(ROOT / "book") if stated(path)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", nargs="?", help="of this run: its folder below _build/again")
     parser.add_argument("chapters", nargs="*", help="only these, without .ipynb")
     parser.add_argument("--seeds", type=int, default=0, help="shift every random stream; 0: the book's own")
     parser.add_argument("--training", type=int, default=1, help="this many times as many steps of it")
+    parser.add_argument("--lr", type=float, default=1.0, help="this many times the learning rate")
+    parser.add_argument("--engine", default="", help="that trains where it can, such as torch")
     parser.add_argument("--threads", type=int, default=1, help="of torch and the libraries below it")
     parser.add_argument("--workers", type=int, default=0, help="that train side by side; 0: one a core")
     parser.add_argument("--float64", action="store_true", help="evaluate and measure in double precision")
@@ -346,8 +425,11 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="the interpreter of another environment")
     parser.add_argument("--colab", action="store_true", help="toylib comes from the set-up cell")
     parser.add_argument("--page", type=Path, help="write what all runs found to this file")
+    parser.add_argument("--sensitivity", action="store_true", help="the runs that the claims' cards show")
     options = parser.parse_args()
-    if options.page:
+    if options.sensitivity:
+        sensitivity(parser, options)
+    elif options.page:
         page(options.page)
     elif options.name:
         execute(options)

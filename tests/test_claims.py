@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import re
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toylib import claims
-from toylib.claims import CONDITION, NULL, Claim, Reach, Rule, answer, verdict_of
+from toylib.claims import CONDITION, NULL, Claim, Reach, Rule, answer, seeds, verdict_of
 from toylib.evidence import Interval
 from toylib.page import cards
 from toylib.page.records import of_notebooks
@@ -60,6 +61,15 @@ def test_a_null_that_could_not_have_failed_is_no_test():
     )
     assert judged.verdict == "supported"
     assert "could not have failed: no test" in cards.verdict(judged._repr_mimebundle_()[claims.MIME])
+
+
+def test_a_claim_whose_own_rule_failed_is_never_supported_even_if_that_could_not_have_failed():
+    own = answer(Rule("a", below=0.5, kind=NULL), Reach(Interval(0.45, 0.3, 0.6), 0.4))
+    assert own.void
+    assert not own.held
+    assert verdict_of([own]) == "not supported"
+    assert verdict_of([own, answer(ABOVE, 0.7)]) == "not supported"
+    assert verdict_of([answer(ABOVE, 0.7), own]) == "supported"
 
 
 def test_the_reverse_is_told_from_the_undecided():
@@ -289,6 +299,8 @@ def test_a_damaged_notebook_is_named(tmp_path, text):
         ("settled", {"loss": None}),
         ("controls", [0.1]),
         ("controls", {"random": None}),
+        ("digest", None),
+        ("operating", [0.1]),
     ],
 )
 def test_a_record_with_one_field_of_another_kind_is_damaged(tmp_path, field, value):
@@ -339,11 +351,53 @@ BAD = [
     (lambda: judged(controls={"random": NAN}), "random must be a finite number; got nan"),
     (lambda: judged(settled={"loss": NAN}), "loss must be a finite number; got nan"),
     (lambda: judged(estimate=Interval(0.7, 0.75, 0.8)), "estimate must lie in its interval; got 0.7"),
+    (lambda: CLAIM.seeds(0), "n must be a whole number, 1 or more and 65536 or less; got 0"),
+    (lambda: CLAIM.seeds(3, apart=0), "apart must be a whole number, 1 or more and 1024 or less; got 0"),
     (lambda: judged(n_models=0), "n_models must be a whole number, 1 or more; got 0"),
 ]
 
 
 test_bad_input_is_named = table(BAD)
+
+
+# --- seeds -----------------------------------------------------------------------------------------------
+
+
+def test_seeds_follow_from_what_is_asked_and_from_nothing_else():
+    again = Claim(CLAIM.id, CLAIM.statement, CLAIM.setting, tuple(CLAIM.rules))
+    assert (again.digest, again.seed, again.held_out) == (CLAIM.digest, CLAIM.seed, CLAIM.held_out)
+    moved = [Rule("share", above=0.51), *CLAIM.rules[1:]]
+    changed = [
+        Claim("claim-2", CLAIM.statement, CLAIM.setting, CLAIM.rules),
+        Claim(CLAIM.id, "It does.", CLAIM.setting, CLAIM.rules),
+        Claim(CLAIM.id, CLAIM.statement, "Two models.", CLAIM.rules),
+        Claim(CLAIM.id, CLAIM.statement, CLAIM.setting, moved),
+    ]
+    assert len({claim.seed for claim in [CLAIM, *changed]}) == 5
+    assert len({claim.held_out for claim in [CLAIM, *changed]}) == 5
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_every_seed_begins_a_stream_is_no_pilots_and_fits_into_what_torch_reads(number):
+    digest = f"{number:016x}"
+    seed, held_out = seeds.first_seed(digest), seeds.held_out_seed(digest)
+    assert all(seed % per_stream == 0 for per_stream in (2, 3, 4, 6, 8, 16, 24, 32, 64, 1024))
+    assert 98_304 <= seed < 2**31 - 2**16
+    assert 2**31 + 98_304 <= held_out < 2**32 - 2**16
+
+
+def test_the_first_seeds_and_those_in_streams_of_their_own():
+    assert CLAIM.seeds(3).tolist() == [CLAIM.seed, CLAIM.seed + 1, CLAIM.seed + 2]
+    assert CLAIM.seeds(3, apart=64).tolist() == [CLAIM.seed, CLAIM.seed + 64, CLAIM.seed + 128]
+
+
+def test_a_claim_reaches_another_process_whole():
+    assert pickle.loads(pickle.dumps(CLAIM)) == CLAIM
+
+
+def test_a_record_says_of_what_it_is():
+    for shown_as in (CLAIM, judged()):
+        assert shown_as._repr_mimebundle_()[claims.MIME]["digest"] == CLAIM.digest
 
 
 # --- chances ---------------------------------------------------------------------------------------------

@@ -109,3 +109,9 @@ test_bad_input = table(
         (lambda: beside_reference([], 2), "runs must be one or more; got 0"),
     ]
 )
+
+
+def test_the_seeds_of_a_plane_begin_where_they_are_told_to():
+    plane = dict(densities=[1, 0.1], importances=[0.5, 2], n_starts=400, n_steps=1, batch_size=2)
+    run = train_plane(2, 1, first_seed=3072, n_evaluation=2, progress=False, **plane)
+    assert (run.model.seeds - 3072).tolist() == (np.arange(1600) % 640).tolist()

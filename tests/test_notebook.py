@@ -248,6 +248,24 @@ def test_the_front_page_names_rules_that_could_not_do_their_job(book):
     assert "could not have failed" in notebook.undecided(book).data["text/html"]
 
 
+def test_the_front_page_names_rules_that_err_too_often_and_what_would_mend_them(book):
+    assert "<tbody></tbody>" in notebook.weak_rules(book).data["text/html"]
+    chances = {"nothing is there": 0.0, "at the bound": 0.02, "beyond the bound": 0.5, "as measured": 0.9}
+    few = chances | {"beyond the bound": 0.9, "streams": 10}
+    good = chances | {"beyond the bound": 0.9, "streams": 20}
+    rules = {"s": chances | {"streams": 20}, "t": few, "u": good}
+    operating = {"n": 1000, "margin": 0.1, "verdicts": {}, "rules": rules}
+
+    def change(content):
+        content["cells"][4]["outputs"][0]["data"][MIME]["operating"] = operating
+
+    edit(book / "chapter.ipynb", change)
+    html = notebook.weak_rules(book).data["text/html"]
+    assert "<td>less than 80% power at 0.1 beyond</td><td>2.0 times the streams</td>" in html
+    assert "<td>fewer than sixteen streams</td><td>sixteen streams</td>" in html
+    assert "<td>u</td>" not in html
+
+
 def test_a_rule_that_only_holds_by_itself_is_marked_on_the_front_page(book):
     assert "Holm" not in notebook.scoreboard(book).data["text/html"]
     judged(book, low=0.295, estimate=0.5, high=0.7)  # p just above a fortieth

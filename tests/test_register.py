@@ -1,13 +1,17 @@
 """The register of claims: nothing that is asked changes unsaid."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from toylib.claims import Claim, Rule, digest
 from toylib.page import commands, records, register
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
 
 CODE = """
 %matplotlib inline
@@ -86,10 +90,9 @@ def test_without_a_register_nothing_is_asked(tmp_path):
 
 
 def test_the_books_claims_are_registered_as_its_chapters_judged_them():
-    book = Path(__file__).resolve().parent.parent / "book"
-    assert register.unregistered(book) == []
-    asked = {name: entry["claim"]["rules"] for name, entry in held(book).items()}
-    judged = {claim["id"]: claim["rules"] for claim in records.read(book)}
+    assert register.unregistered(BOOK) == []
+    asked = {name: entry["claim"]["rules"] for name, entry in held(BOOK).items()}
+    judged = {claim["id"]: claim["rules"] for claim in records.read(BOOK)}
     assert {name: [rule["words"] for rule in rules] for name, rules in asked.items()} == {
         name: [rule["words"] for rule in rules] for name, rules in judged.items()
     }
@@ -116,3 +119,45 @@ def test_a_claim_that_is_not_written_out_is_refused_by_its_chapters_name(tmp_pat
 def test_a_reason_must_be_given(tmp_path, capsys):
     assert entered(write(tmp_path / "book"), " ") == 2
     assert "reason must be a text that is not empty" in capsys.readouterr().err
+
+
+# --- seeds -----------------------------------------------------------------------------------------------
+
+OTHERWISE = {  # claims that take no seeds of their own, and why
+    "claim-3-real": "one network, whose weights come as they are",
+    "claim-4-real": "one network, whose weights come as they are",
+    "knob-strongest": "judged by stored layers, which were trained before seeds followed from claims",
+    "knob-exponent": "judged by the same layers",
+    "knob-clean": "judged by the same layers",
+    "sharing-compute": "judged by the models of the chapter's first claim",
+}
+
+
+def claims_by_variable():
+    """Every claim's id, all of its chapter's code, and the variable that holds it."""
+    for path in records.chapters(BOOK):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        for variable, name in re.findall(r'^(\w+) = Claim\(\s*id="([^"]+)"', code, re.M):
+            yield name, code, variable
+
+
+def test_every_claims_seeds_follow_from_what_it_asks():
+    found = {
+        name: bool(re.search(rf"\b{variable}\.seeds?\b|seeds_of\(.*, {variable}\)", code))
+        for name, code, variable in claims_by_variable()
+    }
+    assert set(found) == {claim["id"] for path in records.chapters(BOOK) for claim in register.stated(path)}
+    assert {name for name, derived in found.items() if not derived} == set(OTHERWISE)
+
+
+def test_a_claim_hashes_as_its_chapters_text_does(tmp_path):
+    stated = register.stated(write(tmp_path / "book") / "chapter.ipynb")[0]
+    rules = [
+        Rule("share", above=0.5),
+        Rule("random", below=-0.2, kind="null"),
+        Rule("slope", above=0.8, below=1.2, better="above"),
+    ]
+    claim = Claim("claim-9", "It rises.", "Ten models.", rules)
+    assert claim.asked == stated
+    assert claim.digest == digest(stated)

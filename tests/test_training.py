@@ -617,6 +617,18 @@ def test_more_records_than_steps_gives_one_record_a_step():
     assert run(ReLUHiddenModel(5, 3), n_steps=3, n_records=50).steps.tolist() == [1, 2, 3]
 
 
+def test_the_final_loss_is_measured_on_the_held_out_inputs_of_its_seed():
+    features = SparseFeatures(4, 0.3)
+    runs = [
+        train(ReLUOutputModel(4, 2, 5), features, n_steps=20, progress=False, n_evaluation=500, **own)
+        for own in ({}, {"evaluation_seed": 2**31 + 7})
+    ]
+    assert torch.equal(runs[0].model.W, runs[1].model.W)
+    assert runs[0].loss != runs[1].loss
+    for run, seed in zip(runs, (0, 2**31 + 7), strict=True):
+        assert run.loss == evaluate(run.model, features, n_samples=500, seed=seed).loss
+
+
 def test_best_orders_instances_by_held_out_loss():
     result = run(ReLUHiddenModel(5, 3, range(10)))
     assert result.best().tolist() == [int(result.loss.argmin())]

@@ -109,9 +109,8 @@ def train(
 
         in_threads(run_block, blocks, workers)
     seconds = time.perf_counter() - started
-    loss, error = evaluate(
-        model, features, n_samples=schedule.n_evaluation, loss_exponent=schedule.loss_exponent
-    )
+    on = {"n_samples": schedule.n_evaluation, "seed": schedule.evaluation_seed}
+    loss, error = evaluate(model, features, loss_exponent=schedule.loss_exponent, **on)
     steps = np.array(schedule.bounds)
     rows = in_strata[np.broadcast_to(features.equal_rows, model.n_instances)]
     return TrainingRun(

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from ..checks import a_kind, a_text, a_whole_number, checked, number, refuse
 from ..evidence import Interval
+from . import seeds
 from .rules import CONDITION, NULL, SCOPE, Answer, Rule, answer
 
 SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED = "supported", "partly supported", "not supported", "not tested"
@@ -22,11 +26,11 @@ _FAILED = {  # how a rule that failed is told, by its kind
 def verdict_of(results: Sequence[Answer]) -> str:
     """The verdict that tests give, the first being the claim itself; a null that could not fail is no test.
 
-    All hold: supported. The first fails: not supported. The first holds but another does not: partly.
+    The first fails: not supported, void or not. All hold: supported. Another does not: partly.
     """
-    if all(result.held or result.void for result in results):
-        return SUPPORTED
-    return PARTLY if results[0].held else NOT_SUPPORTED
+    if not results[0].held:
+        return NOT_SUPPORTED
+    return SUPPORTED if all(result.held or result.void for result in results) else PARTLY
 
 
 def _told(result: Answer) -> tuple[str, str]:
@@ -57,7 +61,8 @@ class Verdict:
     """A judged claim: everything that a page shows of it (page/cards.py).
 
     rules: each as declared, with what was found; tests: its words -> whether it held; settled: what going on
-    with the training did, as `Claim.judge` has it.
+    with the training did, as `Claim.judge` has it; digest: of what was asked; operating: the chance of
+    each verdict in each world, as `worlds.operating` gives it.
     """
 
     id: str
@@ -74,6 +79,8 @@ class Verdict:
     controls: dict[str, float | str] = field(default_factory=dict)
     settled: dict[str, float | str] = field(default_factory=dict)
     why: str = ""
+    digest: str = ""
+    operating: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"{self.id}: {self.verdict}"
@@ -102,7 +109,9 @@ def _rules(name: str, value: Any) -> tuple[Rule, ...]:
 class Claim:
     """A claim and the rules by which it will be judged, stated before the run; `judge` it afterwards.
 
-    setting: what is trained and measured, in words, and what a number was based on.
+    setting: what is trained and measured, in words, and what a number was based on. Its seeds follow from
+    all four: `seeds(n)` for models and whatever is drawn, `held_out` for inputs on which losses are measured.
+
     Raises: ValueError for an empty id, statement or setting, or rules that are none or say the same.
     """
 
@@ -110,6 +119,34 @@ class Claim:
     statement: str
     setting: str
     rules: Sequence[Rule]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All of it, as the register keeps it."""
+        return seeds.asked(self.id, self.statement, self.setting, self.rules)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of what is asked."""
+        return seeds.digest(self.asked)
+
+    @property
+    def seed(self) -> int:
+        """The first of its seeds, from the hash; it starts a stream however many models share one."""
+        return seeds.first_seed(self.digest)
+
+    @property
+    def held_out(self) -> int:
+        """The first seed of its held-out inputs."""
+        return seeds.held_out_seed(self.digest)
+
+    @checked(n=a_whole_number(at_most=2**16), apart=a_whole_number(at_most=2**10))
+    def seeds(self, n: int, *, apart: int = 1) -> Int[np.ndarray, " n"]:
+        """The first n of its seeds, or every so many: 64 `apart`, each is in a stream of its own.
+
+        Raises: ValueError unless n is from 1 to 2**16 and apart from 1 to 2**10.
+        """
+        return self.seed + apart * np.arange(n)
 
     def __repr__(self) -> str:
         return f"{self.id}: prediction stated"
@@ -134,12 +171,14 @@ class Claim:
         estimate: Interval | None = None,
         controls: Mapping[str, float | str] | None = None,
         settled: Mapping[str, float | str] | None = None,
+        operating: Mapping[str, Any] | None = None,
     ) -> Verdict:
         """The verdict that the rules give on what was found.
 
         found: the name of every rule -> what `rules.answer` takes. estimate: what stands for the claim, in
         place of the first rule's quantity. settled: what more training did; its "measure" is how far the
-        estimate moved, and where that is more than half the interval's width the verdict says so.
+        estimate moved, and where that is more than half the interval's width the verdict says so. operating:
+        the chance of each verdict in each world, from `worlds.operating`.
 
         Raises: ValueError if a rule has nothing found or something found no rule, a number is not finite,
                 n_models < 1, or measure or controls are of another form.
@@ -170,9 +209,12 @@ class Claim:
             controls=dict(controls or {}),
             settled=dict(settled or {}),
             why="; ".join(filter(None, why)),
+            digest=self.digest,
+            operating=dict(operating or {}),
         )
 
     def not_tested(self, why: str) -> Verdict:
         """The verdict where something was missing, and what."""
         rules = [{**asdict(rule), "words": rule.words} for rule in self.rules]
-        return Verdict(self.id, self.statement, self.setting, NOT_TESTED, rules=rules, why=why)
+        stated = (self.id, self.statement, self.setting, NOT_TESTED)
+        return Verdict(*stated, rules=rules, why=why, digest=self.digest)

@@ -67,6 +67,7 @@ _no_snapshots_if_patient = must(  # each adds a record, and patience counts reco
     n_records=a_whole_number(),
     snapshots=depending(lambda n_steps: _steps(n_steps)),
     n_evaluation=a_whole_number(),
+    evaluation_seed=a_seed(bits=52),
     patience=optional(a_whole_number()),
     loss_exponent=a_number(at_least=1, at_most=8),
     weight_decay=a_number(at_least=-10, at_most=10),
@@ -86,6 +87,8 @@ class Settings:
     expectation with less noise, and no wasted work at high sparsity. revival gives shut output ReLUs that
     slope in the gradient, falling to 0 by half-way: it brings dead outputs back. Instances whose seeds
     agree in seed // models_per_stream see the same inputs; data_seed gives all of them others.
+
+    The loss at the end is measured on n_evaluation held-out inputs, those of evaluation_seed.
 
     A snapshot is kept after each of the steps in `snapshots`. With `patience` an instance stops once that
     many records in a row brought no lower loss on n_evaluation held-out inputs (others than those of the
@@ -116,6 +119,7 @@ class Settings:
     n_records: int = 50
     snapshots: Iterable[int] = ()
     n_evaluation: int = 16384
+    evaluation_seed: int = 0
     patience: int | None = None
     loss_exponent: float = 2.0
     weight_decay: float = 0.0

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Rule, Verdict, chance_to_hold
+from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, NOTHING, POWER
 from ..evidence import Interval
+from .data import here
+from .strips import runs_of, strip
 
 KINDS = {"scope": "", NULL: "null", CONDITION: "condition"}
 
@@ -58,6 +61,38 @@ def _chances(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("Another run would pass the claim's own rule", f"{told}.{weak}")]
 
 
+def weak(chances: Mapping[str, float], margin: str) -> str:
+    """What a rule cannot do, in words."""
+    said = ["fewer than sixteen streams"] if chances["streams"] < FEWEST else []
+    said += ["more than 5% false alarms"] if chances[BOUND] > FALSE_ALARMS else []
+    said += [f"less than 80% power at {margin} beyond"] if chances[BEYOND] < POWER else []
+    return "; ".join(said)
+
+
+def _operating(record: Mapping[str, Any]) -> str:
+    """How often the verdict and each rule err in simulated runs; where a rule is weak, in words."""
+    found = record.get("operating")
+    if not found:
+        return ""
+    margin = _number(found["margin"])
+    worlds = {NOTHING: NOTHING, BOUND: "every quantity lies at its bound", MEASURED: "all is as measured"}
+    worlds[BEYOND] = f"every quantity lies {margin} beyond its bound"
+    lines = [
+        [f"if {worlds[world]}", *(f"{chance:.1%}" for chance in chances.values())]
+        for world, chances in found["verdicts"].items()
+    ]
+    verdicts = html_table(lines, ("the verdict", *next(iter(found["verdicts"].values()))))
+    lines = [
+        [html.escape(name), str(chances["streams"])]
+        + [f"{chances[world]:.1%}" for world in (BOUND, BEYOND, MEASURED)]
+        + [weak(chances, margin)]
+        for name, chances in found["rules"].items()
+    ]
+    header = ("a rule that holds", "streams", "at its bound", f"{margin} beyond", "as measured", "")
+    title = f"How often it errs, in {found['n']:,} simulated runs"
+    return f"<details><summary>{title}</summary>{verdicts}{html_table(lines, header)}</details>"
+
+
 def html_table(lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "") -> str:
     """Wide tables scroll inside their own box: the page stays as wide as a phone."""
     head = "".join(f"<th>{name}</th>" for name in header)
@@ -87,8 +122,11 @@ def prediction(record: Mapping[str, Any]) -> str:
     )
 
 
-def verdict(record: Mapping[str, Any]) -> str:
-    """A claim after its run: verdict, why, and what was found for every rule; further numbers folded."""
+def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -> str:
+    """A claim after its run: verdict, why, and what was found for every rule; further numbers folded.
+
+    again: what book/data/again.json holds, from which the strip of other runs is drawn.
+    """
     head = f"<b>{html.escape(record['id'])}: {record['verdict']}</b>"
     why = f" &mdash; {html.escape(record['why'])}." if record["why"] else ""
     parts = [f"<p>{head}{why}</p>", f"<p>{html.escape(record['statement'])}</p>"]
@@ -101,12 +139,13 @@ def verdict(record: Mapping[str, Any]) -> str:
         estimate = f"{_number(record['estimate'])} [{_number(record['low'])}, {_number(record['high'])}]"
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))
-        further += _chances(record)
+        further += [] if record.get("operating") else _chances(record)
         numbers = {"Going on with training": record["settled"], "": record["controls"]}
         for title, values in numbers.items():
             for name, value in values.items():
                 shown = html.escape(value) if isinstance(value, str) else _number(value)
                 further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
+        parts += [strip(record, runs_of(record, again)), _operating(record)]
         parts.append(f"<details><summary>Further numbers</summary>{html_table(further, ('', ''))}</details>")
     return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
 
@@ -115,4 +154,4 @@ def register_with(shell: Any) -> None:
     """Make a notebook show claims and verdicts as cards."""
     shown = shell.display_formatter.formatters["text/html"]
     shown.for_type(Claim, lambda claim: prediction(claim._repr_mimebundle_()[MIME]))
-    shown.for_type(Verdict, lambda claim: verdict(claim._repr_mimebundle_()[MIME]))
+    shown.for_type(Verdict, lambda claim: verdict(claim._repr_mimebundle_()[MIME], here("again.json")))

@@ -4,6 +4,7 @@ python -m toylib.page execute [--all] [CHAPTER ...]
 python -m toylib.page check
 python -m toylib.page claims [--json FILE]
 python -m toylib.page register --reason TEXT
+python -m toylib.page cards
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 
 import joblib
 
+from ..claims import MIME
+from . import cards
 from .records import FRONT_PAGE, chapters, opened, read, shown_estimate
 from .register import enter, unregistered
 from .stamps import cells_digest, stale
@@ -103,11 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reading.add_argument("--json", type=Path, help="write them here too")
     entering = commands.add_parser("register", help="register what the claims ask")
     entering.add_argument("--reason", required=True, help="why they ask it, or ask it otherwise")
-    for command in (running, checking, reading, entering):
+    drawing = commands.add_parser("cards", help="draw the verdicts' cards anew from their records")
+    for command in (running, checking, reading, entering, drawing):
         command.add_argument("--book", type=Path, default=Path("book"), help="the chapters' folder")
     options = parser.parse_args(arguments)
     try:
         chosen = {"execute": _execute, "check": _check, "claims": _claims, "register": _register}
+        chosen["cards"] = _cards
         return chosen[options.command](options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -190,6 +195,37 @@ def _check(options: argparse.Namespace) -> int:
 def _register(options: argparse.Namespace) -> int:
     entered = enter(options.book, options.reason)
     print(f"registered: {', '.join(entered)}" if entered else "every claim is registered as it stands")
+    return 0
+
+
+def redraw(path: Path, again: dict[str, Any] | None) -> bool:
+    """Draw a chapter's verdicts anew from their records; whether any looks otherwise than before.
+
+    again: what book/data/again.json holds, for the strips of other runs.
+    Raises: ValueError, naming the file, if it is not a notebook.
+    """
+    import nbformat
+
+    with opened(path):
+        notebook = nbformat.read(path, as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    changed = False
+    for data in (output["data"] for output in outputs if MIME in output.get("data", {})):
+        if data["text/plain"].endswith("prediction stated"):
+            continue
+        drawn = cards.verdict(data[MIME], again)
+        changed |= data.get("text/html") != drawn
+        data["text/html"] = drawn
+    if changed:
+        nbformat.write(notebook, path)
+    return changed
+
+
+def _cards(options: argparse.Namespace) -> int:
+    stored = options.book / "data" / "again.json"
+    again = json.loads(stored.read_text(encoding="utf-8")) if stored.is_file() else None
+    drawn = [path.stem for path in chapters(options.book) if redraw(path, again)]
+    print(f"cards drawn anew: {', '.join(drawn) or 'none, all are as they were'}")
     return 0
 
 

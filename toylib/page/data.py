@@ -29,18 +29,29 @@ def book() -> Path:
 
     Raises: FileNotFoundError, with the address, if it is nowhere here and cannot be fetched.
     """
-    here = (Path(), Path("book"), PACKAGE_FOLDER.parent / "book", Path(FETCHED) / "book")
-    for folder in here:
-        if _is_book(folder):
-            return folder.resolve()
-    address = _address()
+    if (folder := _here()) is not None:
+        return folder
+    address, fetched = _address(), Path(FETCHED) / "book"
     why = _fetch(address)
-    if not _is_book(here[-1]):
+    if not _is_book(fetched):
         raise FileNotFoundError(
             f"The book must lie beside toylib or be fetched from {address}, which failed: {why}; "
             f"start the chapter in the folder book of a clone, or clone it to {Path(FETCHED).resolve()}"
         )
-    return here[-1].resolve()
+    return fetched.resolve()
+
+
+def _here() -> Path | None:
+    """The book's folder if it is on this machine."""
+    places = (Path(), Path("book"), PACKAGE_FOLDER.parent / "book", Path(FETCHED) / "book")
+    return next((folder.resolve() for folder in places if _is_book(folder)), None)
+
+
+def here(name: str) -> Any:
+    """What a JSON file in the book's data holds, None if it is not on this machine: nothing is fetched."""
+    folder = _here()
+    path = None if folder is None else folder / "data" / name
+    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else None
 
 
 def _of_the_data(name: str, value: Any) -> str:

@@ -16,6 +16,7 @@ from ..checks import checked, must, refuse
 from ..claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Rule, Verdict
 
 FRONT_PAGE = "scoreboard"
+ADDED = {"digest", "operating"}  # what records of before have not
 LEVELS = ("easy", "medium", "hard")
 
 
@@ -67,7 +68,7 @@ def _is_number(value: Any) -> bool:
 
 def _is_whole(claim: Any) -> bool:
     """Whether a record has every field of a Verdict, each of its kind."""
-    if not isinstance(claim, dict) or set(Verdict.__dataclass_fields__) - set(claim):
+    if not isinstance(claim, dict) or set(Verdict.__dataclass_fields__) - set(claim) - ADDED:
         return False
     numbers = [claim[name] for name in ("estimate", "low", "high", "n_models")]
     tests, rules = claim["tests"], claim["rules"]
@@ -83,6 +84,8 @@ def _is_whole(claim: Any) -> bool:
         and all(isinstance(claim[name], dict) for name in ("controls", "settled"))
         and all(isinstance(value, int | float | str) for value in claim["controls"].values())
         and all(isinstance(value, int | float | str) for value in claim["settled"].values())
+        and isinstance(claim.get("digest", ""), str)
+        and isinstance(claim.get("operating", {}), dict)
     )
 
 

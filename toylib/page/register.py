@@ -7,14 +7,13 @@ is what will be judged, whether the chapter has been executed or not.
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from ..checks import a_text, checked
-from ..claims import Rule
+from ..claims import Claim, Rule, digest
 from .records import chapters, opened
 
 NAME = "data/register.json"
@@ -28,13 +27,11 @@ def _called(node: ast.AST, name: str) -> bool:
     return getattr(function, "id", getattr(function, "attr", None)) == name
 
 
-def _rule(node: ast.expr) -> dict[str, Any]:
+def _rule(node: ast.expr) -> Rule:
     if not (isinstance(node, ast.Call) and _called(node, "Rule")):
         raise ValueError("rules must be written out, each as Rule(...)")
     values = [ast.literal_eval(value) for value in node.args]
-    rule = Rule(*values, **{str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
-    kept = {"words": rule.words, "kind": rule.kind, "better": rule.better, "wrong": rule.wrong}
-    return {name: value for name, value in kept.items() if value is not None}
+    return Rule(*values, **{str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
 
 
 def _claim(node: ast.Call) -> dict[str, Any]:
@@ -43,7 +40,7 @@ def _claim(node: ast.Call) -> dict[str, Any]:
     if not isinstance(listed, ast.List | ast.Tuple):
         raise ValueError("rules must be written out, as a list of Rule(...)")
     texts = {name: ast.literal_eval(given[name]) for name in ("id", "statement", "setting")}
-    return {**texts, "rules": [_rule(rule) for rule in listed.elts]}
+    return Claim(**texts, rules=[_rule(rule) for rule in listed.elts]).asked
 
 
 def stated(path: Path) -> list[dict[str, Any]]:
@@ -65,11 +62,6 @@ def stated(path: Path) -> list[dict[str, Any]]:
                 except (ValueError, KeyError, TypeError) as error:
                     raise ValueError(f"{path.name} must state its claims in literals; {error}") from None
     return found
-
-
-def digest(claim: dict[str, Any]) -> str:
-    """16 hexadecimal digits of what a claim asks."""
-    return hashlib.sha256(json.dumps(claim, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -144,7 +144,7 @@ def paired_losses(
 
     Raises: ValueError if n_parts is below 2 or n_samples below n_parts.
     """
-    # seed 0 is what `train` measures with and what chose the models
+    # apart from seed 0 and from those of claims, which `train` measures with and which chose the models
     parts = [
         evaluate(model, features, n_samples=n_samples // n_parts, seed=1 + part).loss
         for part in range(n_parts)

@@ -159,7 +159,8 @@ def train_adversarially(
     optimiser = torch.optim.Adam(list(trainable(model).values()), lr=lr)
     generator = torch.Generator().manual_seed(made)
     for step, rate in enumerate(learning_rates(n_steps, lr, 0, "cosine"), start=made):
-        # inputs of `sample`, apart from those of seeds below 2**24, on which attacks are measured
+        # inputs of `sample`, apart from those of the models' own seeds, on which attacks are measured, and
+        # of all that are less than 2**24 away
         x = features.sample(batch_size, model.seeds + (step + 1) * 2**24)
         if kind == "analytic":
             chosen = torch.randint(model.n_features, (batch_size,), generator=generator, device="cpu")

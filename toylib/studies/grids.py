@@ -48,6 +48,7 @@ def train_grid(
     densities=checks.an_array(ndim=1),
     importances=checks.an_array(ndim=1),
     n_starts=checks.a_whole_number(),
+    first_seed=checks.a_seed(bits=31),
 )
 def train_plane(
     n_features: int,
@@ -56,20 +57,22 @@ def train_plane(
     densities: Real[np.ndarray, " n_densities"] | Sequence[float],
     importances: Real[np.ndarray, " n_importances"] | Sequence[float],
     n_starts: int = 10,
+    first_seed: int = 0,
     **settings: Any,
 ) -> TrainingRun:
     """ReLU output models at every point of a phase diagram of the last feature's importance and the density.
 
     The other features have importance 1. What has a value for each instance, reshaped to (n_importances,
-    n_densities, n_starts), is the diagram with the starts of each point. Seeds 0 to 639 return all over it.
+    n_densities, n_starts), is the diagram with the starts of each point. The 640 seeds from first_seed on
+    return all over it.
 
-    Raises: ValueError for densities, importances or n_starts that are none or of another form, and what
-            `train` refuses.
+    Raises: ValueError for densities, importances, n_starts or first_seed that are none or of another form,
+            and what `train` refuses.
     """
     at = np.tile(np.repeat(densities, n_starts), len(importances))
     importance = np.ones((len(at), n_features))
     importance[:, -1] = np.repeat(importances, len(densities) * n_starts)
-    model = ReLUOutputModel(n_features, n_hidden, np.arange(len(at)) % 640)
+    model = ReLUOutputModel(n_features, n_hidden, first_seed + np.arange(len(at)) % 640)
     return train(model, SparseFeatures(n_features, at, importance), **settings)
 
 

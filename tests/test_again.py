@@ -1,0 +1,134 @@
+"""Running the verdicts again: what is changed, and how what was found reaches a claim's card."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import again
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from toylib.claims import MIME, Claim, Rule
+from toylib.evidence import Interval
+from toylib.page import cards, commands, strips
+
+ROOT = Path(__file__).resolve().parent.parent
+CLAIM = Claim("claim-9", "It <rises>.", "Ten models.", [Rule("share", above=0.5)])
+CODE = """
+import json
+from toylib.features import SparseFeatures
+from toylib.models import ReLUOutputModel
+from toylib.runs import settling
+from toylib.studies import levelled
+from toylib import training
+
+def settings(run):
+    return [run.settings.n_steps, run.settings.lr, run.engine]
+
+model = ReLUOutputModel(3, 2, [2**31 - 1])
+run = training.train(model, SparseFeatures(3, 0.1), n_steps=20, lr=0.01, n_evaluation=64, progress=False)
+usual = training.train(model, SparseFeatures(3, 0.1), n_evaluation=64, progress=False)
+on = settling._gone_on(run, 5)
+print(json.dumps({"told": settings(run), "usual": settings(usual), "on": settings(on),
+                  "W": model.W.sum().item()}))
+"""
+
+
+def under(tmp_path, **environment):
+    (tmp_path / "sitecustomize.py").write_text(again.SITE_CUSTOMIZE)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    own = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": "1", **environment}
+    done = subprocess.run([sys.executable, "-c", CODE], env=own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_rate_and_steps_are_changed_once_also_where_they_are_the_usual_ones_and_a_run_goes_on(tmp_path):
+    found = under(tmp_path, AGAIN_TRAINING="3", AGAIN_LR="0.5", AGAIN_ENGINE="torch")
+    assert found["told"] == [60, 0.005, "torch"]
+    assert found["usual"] == [6000, 0.005, "torch"]
+    assert found["on"] == [5, 0.005, "torch"]
+
+
+def test_seeds_of_claims_can_be_shifted(tmp_path):
+    plain, shifted = under(tmp_path), under(tmp_path, AGAIN_SEEDS="3")
+    assert plain["told"][:2] == shifted["told"][:2] == [20, 0.01]
+    assert plain["W"] != shifted["W"]
+
+
+# --- strips ----------------------------------------------------------------------------------------------
+
+
+def judged(estimate=0.7):
+    found = Interval(estimate, estimate - 0.1, estimate + 0.1)
+    return CLAIM.judge(measure="share", n_models=9, found={"share": found})._repr_mimebundle_()
+
+
+def stored(section="sensitivity", digest=CLAIM.digest, verdict="supported", conditions=None):
+    claim = {"id": "claim-9", "digest": digest, "verdict": verdict}
+    claim |= {"estimate": 0.6, "low": 0.45, "high": 0.75}
+    run = {"conditions": conditions or {"lr": 0.5}, "chapters": {"chapter": {"claims": [claim]}}}
+    return {"book": [], "runs": {}} | {section: {"rate-half": run}}
+
+
+def test_a_card_shows_the_runs_of_its_claim_beside_its_estimate():
+    card = cards.verdict(judged()[MIME], stored())
+    assert "<svg" in card
+    assert "0.5 times the learning rate: 0.6 [0.45, 0.75]" in card
+    assert 'fill="none"' not in card
+    assert 'fill="none"' in cards.verdict(judged()[MIME], stored(verdict="not supported"))
+    assert "<svg" in cards.verdict(judged()[MIME], stored("runs"))
+
+
+@pytest.mark.parametrize("again", [None, {"runs": {}}, stored(digest="0" * 16), stored(digest=None)])
+def test_without_runs_of_the_very_claim_there_is_no_strip(again):
+    assert "<svg" not in cards.verdict(judged()[MIME], again)
+
+
+def test_conditions_are_told_in_words():
+    told = strips.conditions_in_words
+    assert told({"seeds": 3, "training": 8, "lr": 2.0, "engine": "torch"}) == (
+        "seeds moved, shift 3, training 8 times as long, 2 times the learning rate, engine torch"
+    )
+    assert told({"seeds": 0, "training": 1}) == "the same again"
+
+
+def test_cards_are_drawn_anew_without_running_a_chapter(tmp_path, capsys):
+    book = tmp_path / "book"
+    (book / "data").mkdir(parents=True)
+    bundle = judged()
+    data = {**bundle, "text/html": cards.verdict(bundle[MIME])}
+    before = new_output("display_data", CLAIM._repr_mimebundle_() | {"text/html": "prediction"})
+    cell = new_code_cell("claim", outputs=[before, new_output("display_data", data)])
+    nbformat.write(new_notebook(cells=[cell]), book / "chapter.ipynb")
+    assert commands.main(["cards", "--book", str(book)]) == 0
+    assert "none, all are as they were" in capsys.readouterr().out
+    (book / "data" / "again.json").write_text(json.dumps(stored()))
+    assert commands.main(["cards", "--book", str(book)]) == 0
+    assert "drawn anew: chapter" in capsys.readouterr().out
+    drawn = nbformat.read(book / "chapter.ipynb", as_version=4).cells[0].outputs
+    assert drawn[0].data["text/html"] == "prediction"
+    assert "<svg" in drawn[1].data["text/html"]
+
+
+# --- what simulated runs said ----------------------------------------------------------------------------
+
+
+def test_a_card_says_how_often_the_rules_err_and_where_they_are_weak():
+    verdicts = {"supported": 0.03, "partly supported": 0.0, "not supported": 0.97}
+    chances = {"nothing is there": 0.0, "at the bound": 0.06, "beyond the bound": 0.55, "as measured": 0.9}
+    operating = {"n": 1000, "margin": 0.1, "verdicts": dict.fromkeys(chances, verdicts)}
+    operating["rules"] = {"share": {"streams": 10, **chances}}
+    card = cards.verdict(judged()[MIME] | {"operating": operating})
+    assert "How often it errs, in 1,000 simulated runs" in card
+    assert "<td>if nothing is there</td><td>3.0%</td><td>0.0%</td><td>97.0%</td>" in card
+    assert "<td>share</td><td>10</td><td>6.0%</td><td>55.0%</td><td>90.0%</td>" in card
+    assert "fewer than sixteen streams; more than 5% false alarms; less than 80% power at 0.1 beyond" in card
+    good = {"streams": 32, **chances, "at the bound": 0.02, "beyond the bound": 0.99}
+    card = cards.verdict(judged()[MIME] | {"operating": operating | {"rules": {"share": good}}})
+    for words in ("fewer than", "more than 5%", "less than 80%"):
+        assert words not in card
+    assert "How often it errs" not in cards.verdict(judged()[MIME])

@@ -158,7 +158,8 @@ def plant(world: World, n_neurons: int, low: int, high: int, *, seed: int, match
         threshold = W.max(1) * rng.uniform(0, HIGHEST, n_neurons)
         return Neurons(W, threshold, features_answered(W, threshold))
     drive = world.stimuli(5000, draw=2) @ W.T
-    active = np.exp(rng.uniform(*np.log(ACTIVE), n_neurons))
+    least, most = ACTIVE
+    active = np.exp(rng.uniform(np.log(least), np.log(most), n_neurons))
     wanted = np.array([np.quantile(d, 1 - share) for d, share in zip(drive.T, active, strict=True)])
     threshold = np.minimum(wanted, HIGHEST * W.max(1))
     return Neurons(W, threshold, features_answered(W, threshold))

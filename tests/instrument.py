@@ -26,10 +26,10 @@ from toylib.studies import instrument, planted, recovery
 from toylib.studies.grids import train_grid
 
 ROOT = Path(__file__).resolve().parents[1]
-WORLDS, FEW = tuple(range(100, 106)), 3  # settings beside the main ones have the first FEW worlds
+WORLDS, FEW = tuple(range(100, 106)), 2  # settings beside the main ones have the first FEW worlds
 STIMULI = 500, 1000, 2000, 5000, 20_000
 MAIN = 5000
-ATOMS, BACKGROUND, LACKING = (100, 400, 800), (0.0, 0.1), 0.4
+ATOMS, BACKGROUND, LACKING = (100, 400), (0.0, 0.1), 0.4
 WIDE, NARROW = 3, 8  # layers of a world: neurons of 1 to 16 features; neurons of about as many as each other
 DENSITIES = 0.2, 0.1, 0.05, 0.02, 0.01
 TRAINED = {
@@ -243,6 +243,17 @@ def settings() -> list[tuple[dict, tuple[int, ...]]]:
     return [*every, ({"n_stimuli": MAIN, "lacking": LACKING}, few)]
 
 
+def slim(part: dict) -> dict:
+    """A part without what no page draws: of narrow layers all but means; rotated axes by neuron."""
+    rows = []
+    for row in part["layers"]:
+        drawn = {k: v for k, v in row.items() if "rotated" not in k}
+        if row["kind"] == "narrow":
+            drawn["all"] = {name: values[:1] for name, values in row["all"].items()}
+        rows.append({k: drawn[k] for k in ("kind", "all")} if row["kind"] == "free" else drawn)
+    return part | {"layers": rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT / "_build" / "instrument", help="of the parts")
@@ -253,12 +264,12 @@ def main() -> None:
     chosen.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     where, stored = chosen.folder, {"worlds": WORLDS, "planted": [], "labelled": [], "trained": []}
-    stored["labelled"] = [kept(where, f"labelled-{w}", labelled_part, w) for w in WORLDS]
+    stored["labelled"] = [slim(kept(where, f"labelled-{w}", labelled_part, w)) for w in WORLDS]
     stored["trained"] = [kept(where, f"trained-{s}", trained_part, s) for s in TRAINING_SEEDS]
     for setting, worlds in settings():
         name = "-".join(f"{key}-{value}" for key, value in setting.items())
         parts = [kept(where, f"{name}-{world}", planted_part, world, **setting) for world in worlds]
-        stored["planted"].append({"setting": setting, "worlds": parts})
+        stored["planted"].append({"setting": setting, "worlds": [slim(part) for part in parts]})
     every = [*stored["labelled"], *stored["trained"], *(p for s in stored["planted"] for p in s["worlds"])]
     stored["seconds"] = round(sum(part["seconds"] for part in every))
     text = json.dumps(stored, separators=(",", ":")).replace('],"', '],\n"')

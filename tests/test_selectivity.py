@@ -51,11 +51,22 @@ def test_class_selectivity_compares_the_favourite_label_with_the_mean_of_the_oth
     np.testing.assert_allclose(found, [1 / 3, 0, 1, np.nan])
 
 
+def test_vendi_score_counts_directions():
+    states = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]])
+    a = np.array([[5.0, 5.0, 1.0], [4.0, 1.0, 1.0], [1.0, 4.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    # the two that drive the first neuron differ in length alone, those of the second have nothing in common
+    np.testing.assert_allclose(selectivity.vendi_score(a, states, k=2), [1, 2, np.nan], atol=1e-9)
+
+
 A = np.zeros((3, 2))
 
 
 test_bad_input_is_refused_by_name = table(
     [
+        (
+            lambda: selectivity.vendi_score(A, A[:2], k=2),
+            "activations and states must be of the same stimuli",
+        ),
         (
             lambda: selectivity.auroc(A, np.array([0, 1])),
             "labels must be one whole number, 0 or more, per stimulus (3)",

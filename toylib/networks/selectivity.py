@@ -138,3 +138,36 @@ def class_selectivity(
     rest = (means.sum(0) - largest) / (len(means) - 1)
     total = largest + rest
     return np.divide(largest - rest, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+@checked(
+    must(
+        lambda activations, states: len(activations) == len(states),
+        "activations and states must be of the same stimuli; got {activations:len} and {states:len}",
+    ),
+    activations=_activations,
+    states=_activations,
+    k=depending(lambda activations: a_whole_number(at_most=len(activations))),
+)
+def vendi_score(
+    activations: Float[np.ndarray, "n_stimuli n_neurons"],
+    states: Float[np.ndarray, "n_stimuli d"],
+    k: int = 20,
+) -> Float[np.ndarray, " n_neurons"]:
+    """Number of different stimuli among the k that drive a neuron hardest, by their cosines in `states`.
+
+        exp(H(eigenvalues of K / k)),  K the cosines of the k stimuli's states
+
+    It needs no labels: states of another network say how alike two stimuli are.
+
+    Units:  stimuli; 1 if all k have the same direction, k if they have nothing in common. NaN for a neuron
+            that is the same on all stimuli.
+    Raises: ValueError if k is more than the number of stimuli, or states are of others.
+    Source: Friedman and Dieng 2023.
+    """
+    unit = states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12)
+    top = unit[np.argsort(-activations, axis=0, kind="stable")[:k].T]  # (n_neurons, k, d)
+    share = np.linalg.eigvalsh(top @ top.mT / k).clip(0)
+    share /= np.maximum(share.sum(1, keepdims=True), 1e-12)
+    entropy = -np.sum(share * np.log(np.where(share > 0, share, 1)), axis=1)
+    return np.where(np.ptp(activations, axis=0) > 0, np.exp(entropy), np.nan)

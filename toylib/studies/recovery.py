@@ -14,7 +14,18 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from ..checks import a_number, a_seed, a_whole_number, an_array, checked, depending, must, refuse, some_seeds
+from ..checks import (
+    a_number,
+    a_seed,
+    a_whole_number,
+    an_array,
+    checked,
+    depending,
+    must,
+    optional,
+    refuse,
+    some_seeds,
+)
 from ..inspection import check_plain, trainable
 from ..models import PLAIN
 
@@ -23,18 +34,24 @@ class SparseAutoencoder(nn.Module):
     """f = ReLU(W_enc h + b_enc), h' = W_dec f, the columns of W_dec being kept at unit length.
 
     One for every instance, along the leading axis, each initialised from its own seed alone. There is no
-    decoder bias: the models of this book map the empty input to h = 0.
+    decoder bias: the models of this book map the empty input to h = 0. With top, only the `top` largest
+    entries of f are kept for each input, and the others are 0.
 
     Shapes: W_enc (n_instances, n_atoms, d_in), W_dec (n_instances, d_in, n_atoms), b_enc (n_instances,
             n_atoms).
-    Raises: ValueError for sizes below 1 or seeds that are not whole numbers.
-    Source: Sharkey et al. 2022; Bricken et al. 2023.
+    Raises: ValueError for sizes below 1, more at the top than atoms, or seeds that are not whole numbers.
+    Source: Sharkey et al. 2022; Bricken et al. 2023; the k largest: Gao et al. 2024.
     """
 
-    @checked(seeds=some_seeds(), d_in=a_whole_number(), n_atoms=a_whole_number())
-    def __init__(self, d_in: int, n_atoms: int, seeds: Any = 0) -> None:
+    @checked(
+        seeds=some_seeds(),
+        d_in=a_whole_number(),
+        n_atoms=a_whole_number(),
+        top=depending(lambda n_atoms: optional(a_whole_number(at_most=n_atoms))),
+    )
+    def __init__(self, d_in: int, n_atoms: int, seeds: Any = 0, *, top: int | None = None) -> None:
         super().__init__()
-        self.seeds = seeds
+        self.seeds, self.top = seeds, top
         shape = (d_in, n_atoms)
         drawn = torch.stack(
             [
@@ -50,7 +67,11 @@ class SparseAutoencoder(nn.Module):
         self, h: Float[Tensor, "n_instances batch d_in"]
     ) -> Float[Tensor, "n_instances batch n_atoms"]:
         """Activations of the atoms, 0 or more."""
-        return torch.relu(torch.baddbmm(self.b_enc[:, None], h, self.W_enc.mT))
+        f = torch.relu(torch.baddbmm(self.b_enc[:, None], h, self.W_enc.mT))
+        if self.top is None:
+            return f
+        largest, where = f.topk(self.top, dim=2, sorted=False)
+        return torch.zeros_like(f).scatter(2, where, largest)
 
     def forward(self, h: Float[Tensor, "n_instances batch d_in"]) -> Float[Tensor, "n_instances batch d_in"]:
         """The reconstruction of h."""

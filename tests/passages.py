@@ -1,7 +1,7 @@
 """English passages from Debian packages, read where they are unpacked and not kept with the book.
 
-apt fetches the packages (9 MB; no root needed). Their licences differ (GPL-2, the FAQ's GPL-2+, public domain,
-and those of single quotations), so the record holds numbers alone.
+apt fetches the packages (9 MB; no root needed). Their licences differ (GPL-2, the FAQ's GPL-2+, public
+domain, and those of single quotations), so the record holds numbers alone.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _read(path: Path) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """The text cut at blanks into pieces of about LENGTH characters; what is left over at the end is dropped."""
+    """The text cut at blanks into pieces of about LENGTH characters, without the rest at its end."""
     words, pieces, size = text.split(), [[]], 0
     for word in words:
         if size + len(word) + 1 > LENGTH:

@@ -17,7 +17,16 @@ from toylib.page import data
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-NAMES = ["again.json", "bench.json", "die_sentences.json", "factorial.json", "register.json", "stimuli.json"]
+NAMES = [
+    "again.json",
+    "ambiguous_words.json",
+    "bench.json",
+    "die_sentences.json",
+    "factorial.json",
+    "language.json",
+    "register.json",
+    "stimuli.json",
+]
 
 
 def cells(chapter):
@@ -53,7 +62,15 @@ def test_every_chapters_set_up_and_its_data_are_found_from_another_working_direc
         parts[path.stem] = [TransformerManager().transform_cell(first), *found]
         if found:
             reading.add(path.stem)
-    assert reading == {"first-mlp", "reproducibility", "scoreboard", "speed", "teaching", "which-knob"}
+    assert reading == {
+        "first-mlp",
+        "how-lexical",
+        "reproducibility",
+        "scoreboard",
+        "speed",
+        "teaching",
+        "which-knob",
+    }
     run = subprocess.run(
         [sys.executable, "-c", RUN], cwd=tmp_path, input=json.dumps(parts), capture_output=True, text=True
     )

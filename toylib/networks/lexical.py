@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from ..checks import an_array, checked, must
+from ..checks import checked, must
 
-# where another document has the token: variance, and what the token explains of it; where another has the pair
-# too: variance, what the token explains and what the pair
+# where another document has the token: variance, and what the token explains of it; where another has the
+# pair too: variance, what the token explains and what the pair
 ROWS = ("variance", "token", "variance, pairs", "token, pairs", "pair, pairs")
 
 
@@ -77,14 +77,13 @@ class _Groups:
 
 @checked(
     must(
-        lambda activity, token, before, document: len(activity) == len(token) == len(before) == len(document),
-        "activity, token, before and document must be equally long; got {activity:len}, {token:len}, "
-        "{before:len} and {document:len}",
+        lambda activity, token, before, document: (
+            activity.ndim == 2
+            and all(len(activity) == len(places) > 0 for places in (token, before, document))
+        ),
+        "activity must be (n_positions, n_neurons), token, before and document as long, not empty; got "
+        "{activity:shape}, {token:len}, {before:len} and {document:len}",
     ),
-    activity=an_array(ndim=2),
-    token=an_array(ndim=1),
-    before=an_array(ndim=1),
-    document=an_array(ndim=1),
 )
 def lexical(
     activity: Float[np.ndarray, "n_positions n_neurons"],
@@ -125,11 +124,9 @@ def _summed(values: np.ndarray, document: np.ndarray, n_documents: int) -> tuple
 
 @checked(
     must(
-        lambda activity, table: activity.shape == table.shape,
-        "table must have a row for each position of activity; got {table:shape} for {activity:shape}",
+        lambda activity, table: activity.ndim == 2 and activity.shape == table.shape,
+        "activity and table must be (n_positions, n_neurons) both; got {activity:shape} and {table:shape}",
     ),
-    activity=an_array(ndim=2),
-    table=an_array(ndim=2),
 )
 def missed_by_table(
     activity: Float[np.ndarray, "n_positions n_neurons"], table: Float[np.ndarray, "n_positions n_neurons"]

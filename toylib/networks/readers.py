@@ -12,9 +12,10 @@ Whisper writes down speech; its decoder is read here as a language model that he
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -84,9 +85,9 @@ def _tokenizer(path: Path, *, first_merge: str = "") -> Any:
     return tokenizer
 
 
-def _mixed(query: Tensor, key: Tensor, value: Tensor, n_heads: int, *, causal: bool = False) -> Tensor:
-    """Attention of (batch, position, d_model) vectors, by heads."""
-    q, k, v = (x.unflatten(-1, (n_heads, -1)).transpose(1, 2) for x in (query, key, value))
+def _mixed(parts: Iterable[Tensor], n_heads: int, *, causal: bool = False) -> Tensor:
+    """Attention by heads; parts: queries, keys, values (batch, position, d_model)."""
+    q, k, v = (x.unflatten(-1, (n_heads, -1)).transpose(1, 2) for x in parts)
     return scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
 
 
@@ -124,7 +125,7 @@ class _MiniLM(Reader):
     """
 
     name, n_layers, d_mlp, most, n_heads = "MiniLM", 6, 1536, 512, 12
-    KNOWN = dict(
+    KNOWN: ClassVar[dict[str, Any]] = dict(
         model_type="bert", hidden_act="gelu", position_embedding_type="absolute", layer_norm_eps=1e-12,
         num_hidden_layers=6, num_attention_heads=12, hidden_size=384, intermediate_size=1536,
         vocab_size=30522, max_position_embeddings=512, type_vocab_size=2,
@@ -153,7 +154,8 @@ class _MiniLM(Reader):
         square = ("attention.self.query", "attention.self.key", "attention.self.value")
         maps = dict.fromkeys((*square, "attention.output.dense"), (d, d))
         maps |= {"intermediate.dense": (wide, d), "output.dense": (d, wide)}
-        shapes = {e + "word_embeddings.weight": (30522, d), e + "position_embeddings.weight": (512, d)}
+        shapes: dict[str, tuple[int, ...]] = {e + "word_embeddings.weight": (30522, d)}
+        shapes |= {e + "position_embeddings.weight": (512, d)}
         shapes |= {e + "token_type_embeddings.weight": (2, d), "pooler.dense.weight": (d, d)}
         shapes |= {f"{e}LayerNorm.{part}": (d,) for part in ("weight", "bias")} | {"pooler.dense.bias": (d,)}
         for k in range(6):
@@ -178,7 +180,7 @@ class _MiniLM(Reader):
     def step(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
         p = f"encoder.layer.{layer}."
         parts = [self._map(f"{p}attention.self.{part}", x) for part in ("query", "key", "value")]
-        mixed = self._map(p + "attention.output.dense", _mixed(*parts, self.n_heads))
+        mixed = self._map(p + "attention.output.dense", _mixed(parts, self.n_heads))
         x = self._norm(p + "attention.output.LayerNorm", x + mixed)
         neurons = gelu(self._map(p + "intermediate.dense", x))
         return self._norm(p + "output.LayerNorm", x + self._map(p + "output.dense", neurons)), neurons
@@ -249,11 +251,11 @@ class _Whisper(Reader):
 
     def _block(self, p: str, x: Tensor, *, causal: bool, heard: Tensor | None) -> tuple[Tensor, Tensor]:
         parts = self._map(f"{p}self_attention/linear_0", self._norm(f"{p}self_attention", x)).chunk(3, -1)
-        x = x + self._map(f"{p}self_attention/linear_1", _mixed(*parts, self.n_heads, causal=causal))
+        x = x + self._map(f"{p}self_attention/linear_1", _mixed(parts, self.n_heads, causal=causal))
         if heard is not None:
             query = self._map(f"{p}attention/linear_0", self._norm(f"{p}attention", x))
             key, value = self._map(f"{p}attention/linear_1", heard).chunk(2, -1)
-            x = x + self._map(f"{p}attention/linear_2", _mixed(query, key, value, self.n_heads))
+            x = x + self._map(f"{p}attention/linear_2", _mixed((query, key, value), self.n_heads))
         neurons = gelu(self._map(f"{p}ffn/linear_0", self._norm(f"{p}ffn", x)))
         return x + self._map(f"{p}ffn/linear_1", neurons), neurons
 

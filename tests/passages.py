@@ -98,7 +98,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def of_source(folder: Path, package: str) -> list[str]:
-    """The passages of one package, evenly spaced in its text. Those with addresses in them are passed over."""
+    """A package's passages, evenly spaced in its text; those with addresses in them are passed over."""
     source = SOURCES[package]
     files = sorted(
         path for path in (folder / package).rglob(source.files) if path.suffix not in (".dat", ".u8")

@@ -2,16 +2,19 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
+import language as script
 import numpy as np
+import passages
 import pytest
+import torch
 from bad_input import refused
 
 from toylib.networks.lexical import by_word_and_meaning, lexical, missed_by_table
+from toylib.networks.reader import Reader
+from toylib.networks.readers import READERS
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 ROOT = Path(__file__).resolve().parent.parent
 N_TOKENS, N_DOCUMENTS, LENGTH = 600, 40, 200
 
@@ -146,6 +149,92 @@ def test_the_words_are_as_their_note_says():
         for context in (*a["contexts"], *b["contexts"]):
             assert not endings & set(re.findall(r"[a-z]+", context.lower())), context
             assert context == context.strip()
+
+
+# --- the record ---
+
+
+class Small(Reader):
+    """Two layers: one is a table of tokens, the other noise that hangs on the position."""
+
+    name, n_layers, d_mlp, most, start, end = "Small", 2, 8, 400, [0], []
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.weights = {"table": torch.randn(300, 8, generator=generator)}
+        self.steps = []  # one list for all that are redrawn from it
+
+    def encode(self, text):
+        return [1 + sum(map(ord, word)) % 299 for word in text.split()]
+
+    def begin(self, tokens):
+        return self.weights["table"][tokens]
+
+    def step(self, layer, x):
+        self.steps.append(layer)
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(len(self.steps)))
+        return x, x if layer == 0 else noise
+
+
+def passages_of_words(n):
+    rng = np.random.default_rng(0)
+    return [" ".join("ab" * k + "c" for k in rng.integers(1, 40, 150)) for _ in range(n)]
+
+
+def test_an_interrupted_record_goes_on_where_it_stopped_and_is_the_same(tmp_path, monkeypatch):
+    reader = Small()
+    monkeypatch.setattr(script, "load_reader", lambda name: reader)
+    texts = passages_of_words(16)
+    whole = script.of_network("Small", texts, tmp_path)
+    first = whole["trained"]["layers"][0]
+    variance, of_token = np.sum(first["sums"][:2], axis=1)
+    assert of_token / variance == pytest.approx(1, abs=1e-4)
+    assert np.sum(first["missed"]) == 0  # it is the table that the vocabulary alone shows
+    variance, of_token = np.sum(whole["trained"]["layers"][1]["sums"][:2], axis=1)
+    assert abs(of_token / variance) < 0.05
+    (tmp_path / "Small-redrawn-1.json").unlink()
+    reader.steps.clear()
+    assert script.of_network("Small", texts, tmp_path).keys() == whole.keys()
+    assert len(reader.steps) == 2 * len(texts)  # both layers' steps for the one that was missing, words kept
+    reader.steps.clear()
+    again = script.of_network("Small", texts, tmp_path)
+    assert not reader.steps
+    assert again["trained"] == whole["trained"]
+
+
+def test_pages_and_pieces_are_cut_as_passages_want_them():
+    page = "<p>short</p><pre>code " + "x " * 90 + "</pre><p>one &amp; " + "two " * 40 + "</p>"
+    assert passages._paragraphs(page) == "one & " + " ".join(["two"] * 40)
+    pieces = passages._pieces("word " * 1000)
+    assert {len(piece.split()) for piece in pieces} == {240}  # 1,200 characters, blanks counted
+    assert len(pieces) == 4
+
+
+def test_packages_that_cannot_be_had_are_named_with_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        RuntimeError, match="need Debian's package anarchism: run apt-get download anarchism in"
+    ):
+        passages.fetch(tmp_path / "text")
+
+
+def test_the_record_is_whole_and_small():
+    path = ROOT / "book" / "data" / "language.json"
+    assert path.stat().st_size < 200_000
+    record = json.loads(path.read_text(encoding="utf-8"))
+    n_words = len(json.loads(script.WORDS.read_text(encoding="utf-8"))["words"])
+    n_groups = -(-sum(source.n_passages for source in passages.SOURCES.values()) // record["together"])
+    assert tuple(record["networks"]) == READERS
+    for one in record["networks"].values():
+        for weights in script.WEIGHTS:
+            layers = one[weights]["layers"]
+            assert {np.shape(layer["sums"]) for layer in layers} == {(5, n_groups)}
+            assert np.shape(one[weights]["words"]) == (len(one["layers"]), n_words, 2, 2)
+            for layer in layers:
+                variance, of_token, paired, token_there, of_pair = np.sum(layer["sums"], axis=1)
+                assert 0 < of_token < variance < 1_000_001
+                assert 0 < token_there
+                assert 0 < of_pair < paired < variance
 
 
 # --- bad input ---

@@ -32,7 +32,7 @@ class Text:
     """The passages as a reader has them: tokens, those before them, and documents, by position."""
 
     def __init__(self, reader: Reader, texts: list[str]):
-        self.passages = [reader.encode(text) for text in texts]
+        self.passages = [reader.encode(text, cut=True) for text in texts]
         self.token = np.concatenate(self.passages)
         self.before = np.roll(self.token, 1)
         self.document = np.repeat(np.arange(len(texts)), [len(tokens) for tokens in self.passages])

@@ -202,4 +202,5 @@ def test_names_and_texts_that_are_not_known_are_named(loaded):
     reader = loaded("Whisper")
     refused(lambda: reader.encode(""), "text must be of 1 to 444 tokens of Whisper; got 0")
     refused(lambda: reader.encode("one " * 500), "text must be of 1 to 444 tokens of Whisper; got ")
+    assert len(reader.encode("one " * 500, cut=True)) == 444
     refused(lambda: reader.redrawn(-1), "seed must be a whole number from 0 to 2**32 - 1; got -1")

@@ -48,13 +48,14 @@ class Reader:
 
     # --- text ---------------------------------------------------------------------------------------------
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text, without those of start and end.
+    def encode(self, text: str, *, cut: bool = False) -> list[int]:
+        """Token ids of a text, without those of start and end; `cut` leaves out what a pass cannot hold.
 
-        Raises: ValueError for a text that has no token, or more than a pass may hold.
+        Raises: ValueError for a text that has no token, or, if it is not cut, more than a pass may hold.
         """
         tokens = self.tokenizer.encode(text, add_special_tokens=False).ids
         room = self.most - len(self.start) - len(self.end)
+        tokens = tokens[:room] if cut else tokens
         if not 0 < len(tokens) <= room:
             refuse(f"text must be of 1 to {room} tokens of {self.name}", f"{len(tokens)}, {text[:40]!r}")
         return tokens

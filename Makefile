@@ -71,7 +71,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims register bench factorial instrument sensitivity lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench factorial instrument language sensitivity lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -166,6 +166,9 @@ factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/facto
 
 instrument: $(READY)  ## what reads features per neuron, on layers of known truth; book/data/instrument.json; a quarter of an hour
 	@$(PY) tests/instrument.py
+
+language: $(READY)  ## the language models' layers behind how-lexical, to book/data/language.json; a quarter of an hour; needs apt
+	@$(PY) tests/language.py
 
 sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
 	@$(PY) tests/again.py --sensitivity $(CHAPTERS)

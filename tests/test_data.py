@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 NAMES = [
     f"{name}.json"
-    for name in ("again", "bench", "die_sentences", "factorial", "instrument", "register", "stimuli")
+    for name in (
+        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "instrument", "language", "register",
+        "stimuli",
+    )
 ]
 
 
@@ -58,8 +61,8 @@ def test_every_chapters_set_up_and_its_data_are_found_from_another_working_direc
         if found:
             reading.add(path.stem)
     assert reading == {
-        "deeper-is-rarer", "first-mlp", "measuring", "reproducibility", "scoreboard", "speed", "teaching",
-        "which-knob",
+        "deeper-is-rarer", "first-mlp", "how-lexical", "measuring", "reproducibility", "scoreboard", "speed",
+        "teaching", "which-knob",
     }  # fmt: skip
     run = subprocess.run(
         [sys.executable, "-c", RUN], cwd=tmp_path, input=json.dumps(parts), capture_output=True, text=True

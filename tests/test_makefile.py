@@ -69,6 +69,7 @@ def test_help_lists_every_goal_that_is_meant_to_be_called() -> None:
         "bench",
         "factorial",
         "instrument",
+        "language",
         "sensitivity",
         "lab",
         "serve",

@@ -129,16 +129,21 @@ class LanguageModel:
         """
         x = self.weights["token_embd.weight"][tokens]
         for layer in range(self.n_layers if n_layers is None else n_layers):
-            w = partial(self._linear, layer)
-            norm = {name: self.weights[f"blk.{layer}.{name}.weight"] for name in ("attn_norm", "ffn_norm")}
-            x = x + self._attention(w, self._norm(x, norm["attn_norm"]))
-            inputs = self._norm(x, norm["ffn_norm"])
-            neurons = silu(w("ffn_gate", inputs)) * w("ffn_up", inputs)
-            outputs = w("ffn_down", neurons)
-            x = x + outputs
+            x, mlp = self.step(layer, x)
             if watch is not None:
-                watch(layer, {"inputs": inputs, "neurons": neurons, "outputs": outputs})
+                watch(layer, mlp)
         return x
+
+    @torch.no_grad()
+    def step(self, layer: int, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The residual stream (batch, position, d_model) after one layer, and the vectors of its MLP."""
+        w = partial(self._linear, layer)
+        norm = {name: self.weights[f"blk.{layer}.{name}.weight"] for name in ("attn_norm", "ffn_norm")}
+        x = x + self._attention(w, self._norm(x, norm["attn_norm"]))
+        inputs = self._norm(x, norm["ffn_norm"])
+        neurons = silu(w("ffn_gate", inputs)) * w("ffn_up", inputs)
+        outputs = w("ffn_down", neurons)
+        return x + outputs, {"inputs": inputs, "neurons": neurons, "outputs": outputs}
 
     @torch.no_grad()
     def logits(self, tokens: Int[Tensor, "batch position"]) -> Float[Tensor, "batch position vocabulary"]:

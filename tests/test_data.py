@@ -20,10 +20,10 @@ BOOK = ROOT / "book"
 NAMES = [
     f"{name}.json"
     for name in (
-        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "instrument", "language", "register",
-        "stimuli",
+        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "instrument", "language",
+        "register", "stimuli",
     )
-]
+]  # fmt: skip
 
 
 def cells(chapter):

@@ -28,6 +28,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 from toylib.page import answer, records
 
+pytestmark = pytest.mark.slow  # they need the built site
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 PAGES = sorted(

@@ -30,7 +30,7 @@ from toylib.engines.reference import loss_and_gradients
 from toylib.engines.settings import Settings
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.page.lab import FALLBACK, LIMITS, PRESETS, SOURCE, WIDGET, Lab, retrain
+from toylib.page.lab import FALLBACK, LIMITS, PARTS, PRESETS, SOURCE, WIDGET, Lab, retrain
 from toylib.studies import sharing, verdicts
 from toylib.training import evaluate, train
 
@@ -876,7 +876,8 @@ def test_a_solid_is_turned_by_dragging(visit: Any) -> None:
 
 def test_widget_and_page_carry_the_same_module_byte_for_byte() -> None:
     lab = Lab()
-    module = (ROOT / "toylib" / "page" / "lab" / "lab.mjs").read_bytes()
+    folder = ROOT / "toylib" / "page" / "lab"
+    module = b"\n".join((folder / f"{part}.mjs").read_bytes() for part in PARTS)
     assert str(lab._esm).encode() == module
     assert module in lab.html().encode()
     assert b"</script" not in module.lower()

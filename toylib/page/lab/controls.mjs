@@ -1,0 +1,507 @@
+// The page: controls, and the hosts that show a lab. It stands after pictures.mjs in the same module.
+
+// --- the page --------------------------------------------------------------------------------------------
+
+const SPARSITIES = [...Array.from({length: 19}, (_, k) => (5 * k) / 100), ...Array.from({length: 9}, (_, k) => (91 + k) / 100), 0.995];
+const nearest = (values, wanted) => values.reduce((best, value, k) => (Math.abs(value - wanted) < Math.abs(values[best] - wanted) ? k : best), 0);
+const TASKS = {output: "Directions: ReLU output", copy: "Neurons: third model, copy", absolute: "Neurons: absolute value"};
+const SETS = {none: "independent", "together-2": "together, in twos", "together-3": "together, in threes", "apart-2": "one at a time, of two", "apart-3": "one at a time, of three"};
+const SPEEDS = {slow: ["slow: 20 steps a second", 20], medium: ["medium: 400 a second", 400], fast: ["as fast as it goes", 1e6]};
+const LENGTHS = [500, 1000, 2000, 4000, 10000];
+const STARTS = 20; // of a search
+const FRAME_BUDGET = 9, HELD_BUDGET = 3; // milliseconds of training between two pictures; while a control moves
+const HELD = 300; // milliseconds after its last move in which a control counts as moving
+
+const options = entries => entries.map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
+const choice = (id, text, entries) => `<div class="field"><label for="${id}">${text}</label><select id="${id}">${options(Object.entries(entries))}</select></div>`;
+const slider = (id, text, low, high, step) =>
+  `<div class="field" id="${id}-field"><div class="row"><label for="${id}">${text}</label><output for="${id}" id="${id}-value"></output></div><input type="range" id="${id}" min="${low}" max="${high}" step="${step}"></div>`;
+const picture = (id, wide, high, title) => `<figure><figcaption id="${id}-title">${title}</figcaption><svg id="${id}" role="img" viewBox="0 0 ${wide} ${high}" aria-labelledby="${id}-title"></svg></figure>`;
+const legend = kind => `<svg class="key" viewBox="-8 -8 16 16" aria-hidden="true"><path class="mark ${kind}" d="${KIND_MARKS[kind](0, 0, 5)}"/></svg>`;
+
+const STYLE = `
+:host { display: block; container-type: inline-size; margin: 0.5rem 0; text-align: left; }
+.lab { --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --panel: #f5f7f9; --line: #d3d9df; --accent: #0a5ea8; --on-accent: #ffffff;
+  --mono: #0072b2; --poly: #d55e00; --dead: #6e7781; --curve: #0072b2;
+  font: 400 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: var(--ink);
+  background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 14px; box-sizing: border-box; }
+.lab.dark { --ink: #e8ebee; --soft: #a9b2bc; --paper: #171b20; --panel: #20262d; --line: #3b444e; --accent: #7cc0f4; --on-accent: #0c1116;
+  --mono: #56b4e9; --poly: #f08a4b; --dead: #98a2ad; --curve: #56b4e9; color-scheme: dark; }
+* { box-sizing: border-box; }
+p, figure, dl, dd { margin: 0; }
+.top { display: flex; flex-wrap: wrap; gap: 10px 12px; align-items: end; }
+.top .field { flex: 1 1 260px; }
+.buttons { display: flex; flex-wrap: wrap; gap: 8px; }
+button, select, input[type=number] { font: inherit; color: var(--ink); background: var(--paper); border: 1px solid var(--soft); border-radius: 8px; min-height: 40px; padding: 0 12px; }
+select, input[type=number] { width: 100%; padding: 0 8px; text-overflow: ellipsis; }
+button { cursor: pointer; white-space: nowrap; }
+button:hover { border-color: var(--accent); color: var(--accent); }
+button.main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; min-width: 92px; }
+button.main:hover { filter: brightness(1.08); color: var(--on-accent); }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 6px; }
+.watch { margin: 10px 0; color: var(--soft); }
+.stage { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; }
+.stage > figure { display: grid; grid-template-rows: auto 1fr; align-items: center; } .stage > *, .controls { background: var(--panel); border-radius: 10px; padding: 10px 12px; min-width: 0; }
+.side { display: grid; gap: 10px; align-content: start; }
+figcaption { font-size: 13px; color: var(--soft); }
+svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; }
+#view.solid { cursor: grab; touch-action: pan-y; }
+#view.solid:active { cursor: grabbing; }
+.guide { stroke: var(--line); stroke-width: 1; fill: none; }
+.axis { stroke: var(--soft); stroke-width: 1; fill: none; }
+.hull { fill: var(--accent); fill-opacity: 0.1; stroke: var(--accent); stroke-opacity: 0.5; stroke-width: 1.2; stroke-linejoin: round; }
+.edge { stroke: var(--accent); stroke-width: 1.2; }
+.tip, .piece { stroke: var(--panel); stroke-width: 1; }
+.tick { font-size: 11.5px; fill: var(--soft); }
+.curve { fill: none; stroke: var(--curve); stroke-width: 1.8; stroke-linejoin: round; }
+.reference { stroke: var(--poly); stroke-width: 1.4; stroke-dasharray: 5 4; fill: none; }
+.turn { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 1 3; fill: none; }
+.mark.monosemantic { fill: var(--mono); } .mark.polysemantic { fill: var(--poly); } .mark.dead { stroke: var(--dead); stroke-width: 2.2; fill: none; }
+.key { display: inline-block; width: 15px; height: 15px; vertical-align: -2px; margin-right: 4px; }
+.dash { white-space: nowrap; color: var(--poly); font-weight: 700; letter-spacing: -1px; }
+.counts { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: 6px 10px; }
+.counts div { grid-column: span 3; }
+.counts dt { font-size: 13px; color: var(--soft); }
+.counts dd { font-size: 20px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.2; }
+.counts .wide { grid-column: 1 / -1; } .counts .wide dd { font-size: 16px; line-height: 1.4; font-weight: 600; }
+.controls { margin-top: 12px; display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); gap: 10px 20px; }
+.field { min-width: 0; } .row { display: flex; justify-content: space-between; gap: 8px; }
+label { font-size: 13px; color: var(--soft); } output { white-space: nowrap; font-weight: 600; font-variant-numeric: tabular-nums; font-size: 14px; }
+input[type=range] { width: 100%; height: 28px; margin: 0; accent-color: var(--accent); }
+.pair { display: flex; gap: 6px; } .pair input { min-width: 0; }
+.status { margin-top: 10px; min-height: 2.9em; font-variant-numeric: tabular-nums; }
+details { margin-top: 4px; font-size: 13px; } summary { cursor: pointer; color: var(--soft); padding: 4px 0; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; } th { color: var(--soft); }
+[hidden] { display: none !important; }
+@container (min-width: 400px) { .counts .third { grid-column: span 2; } }
+@container (min-width: 620px) { .lab { padding: 18px; } .stage { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); } .top .field { flex-basis: 240px; } }
+@media print { .top, .controls, details { display: none; } }
+`;
+
+const PAGE = `
+<section class="lab" aria-label="Toy model lab">
+  <div class="top">
+    ${choice("preset", "Experiment", Object.fromEntries([...Object.entries(PRESETS).map(([key, {title}]) => [key, title]), ["own", "Settings of your own"]]))}
+    <div class="buttons">
+      <button type="button" id="run" class="main">Run</button>
+      <button type="button" id="step">Step</button>
+      <button type="button" id="reset">Reset</button>
+      <button type="button" id="search">Best of ${STARTS} starts</button>
+      <button type="button" id="link">Copy link</button>
+    </div>
+  </div>
+  <p class="watch" id="watch"></p>
+  <div class="stage">
+    ${picture("view", WIDE, HIGH, "")}
+    <div class="side">
+      <dl class="counts" id="counts"></dl>
+      ${picture("bars", SIDE, 116, "")}
+      ${picture("loss", SIDE, 116, "")}
+    </div>
+  </div>
+  <div class="controls" role="group" aria-label="Settings">
+    ${slider("sparsity", "Sparsity", 0, SPARSITIES.length - 1, 1)}
+    ${slider("decay", "Importance decay", LIMITS.decay[0], LIMITS.decay[1], 0.01)}
+    ${slider("n", "Features", LIMITS.n[0], LIMITS.n[1], 1)}
+    ${slider("m", "Hidden units", LIMITS.m[0], LIMITS.m[1], 1)}
+    ${slider("turn", "Turn the picture", -180, 180, 5)}
+    ${slider("tilt", "Tilt the picture", -90, 90, 5)}
+    ${choice("task", "Model", TASKS)}
+    ${choice("sets", "Features are active", SETS)}
+    <div class="field"><label for="seed">Seed</label><div class="pair"><input type="number" id="seed" min="${LIMITS.seed[0]}" max="${LIMITS.seed[1]}" step="1" inputmode="numeric"><button type="button" id="next">Next</button></div></div>
+    ${choice("steps", "Training steps", Object.fromEntries(LENGTHS.map(k => [k, thousands(k)])))}
+    ${choice("speed", "Speed", Object.fromEntries(Object.entries(SPEEDS).map(([key, [text]]) => [key, text])))}
+  </div>
+  <p class="status" id="status" role="status" aria-live="polite"></p>
+  <details id="numbers"><summary>The weights as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Weights"></div></details>
+</section>`;
+
+/** Whether the surroundings are dark: by what Sphinx, Colab, JupyterLab or VS Code say, else by the system. */
+function isDark() {
+  const {documentElement: html, body} = document;
+  const says = [html.dataset.theme, html.getAttribute("theme"), body.dataset.theme].find(word => word === "dark" || word === "light");
+  if (says) return says === "dark";
+  if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false";
+  const code = body.dataset.vscodeThemeKind ?? body.className.match(/vscode-(?:dark|light|high-contrast(?:-light)?)\b/)?.[0];
+  if (code) return code === "vscode-dark" || code === "vscode-high-contrast";
+  if (globalThis.google?.colab) return false;
+  return matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+class Lab {
+  constructor(host, {state = {}, name = null, onChange = () => {}} = {}) {
+    Object.assign(this, {host, name, onChange, preset: state, angles: {turn: 25, tilt: 20}, touched: -Infinity});
+    this.root = host.shadowRoot ?? host.attachShadow({mode: "open"});
+    this.root.innerHTML = `<style>${STYLE}</style>${PAGE}`;
+    this.part = Object.fromEntries([...this.root.querySelectorAll("[id]")].map(node => [node.id, node]));
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    this.controller = new AbortController();
+    this.listen();
+    this.set((name && readAddress(location.hash, name)) ?? state, {begin: false});
+    this.themed();
+    // a lab begins when it is first seen
+    this.watcher = new IntersectionObserver(entries => {
+      if (entries.some(entry => entry.isIntersecting)) {
+        this.watcher.disconnect();
+        if (!this.trainer.total) this.run();
+      }
+    });
+    this.watcher.observe(host);
+  }
+
+  // settings ............................................................................................
+
+  /** Take a whole state, and train it from the start. */
+  set(changes, {begin = true} = {}) {
+    this.state = complete(changes);
+    this.restart();
+    if (begin) this.run();
+  }
+
+  /** Take the reader's change. A model of other size or task starts afresh; other data go on from its weights. */
+  change(changes) {
+    this.settle();
+    const before = this.state;
+    this.state = complete({...before, ...changes});
+    const fresh = ["task", "n", "m", "seed"].some(key => this.state[key] !== before[key]);
+    const data = ["sparsity", "decay", "sets", "steps"].some(key => this.state[key] !== before[key]);
+    if (fresh) this.restart();
+    else if (data) this.trainer.aim(this.state);
+    if (fresh || data) this.run();
+    this.show();
+  }
+
+  /** Show what the reader changed: with the next picture while training, else at once. */
+  show() {
+    this.touched = performance.now();
+    this.controls();
+    if (this.running) this.drawn = -Infinity;
+    else this.draw();
+  }
+
+  /** Tell the kernel and the page's address; once a slider is let go, as browsers limit how often an address may change. */
+  remember() {
+    this.onChange(changesOf(this.state));
+    if (!this.name) return;
+    try {
+      history.replaceState(history.state, "", writeAddress(location.hash, this.name, this.state));
+    } catch {
+      // a page within a sandbox has no address to write to
+    }
+  }
+
+  restart() {
+    this.search = null;
+    this.trainer = new Trainer(this.state);
+    this.controls();
+    this.draw();
+    this.say();
+  }
+
+  // training ............................................................................................
+
+  run() {
+    if (this.trainer.finished && !this.search) this.trainer.aim(this.state);
+    this.running = true;
+    this.owed = 0;
+    this.last = this.spoken = performance.now();
+    this.label();
+    this.frame ??= requestAnimationFrame(now => this.tick(now));
+  }
+
+  pause() {
+    this.running = false;
+    this.settle();
+    this.label();
+    this.draw();
+    this.say();
+  }
+
+  /** End a search: the model that it leaves has a seed, which the page and its address name from now on. */
+  settle() {
+    if (!this.search) return;
+    this.search = null;
+    this.state = complete({...this.state, seed: this.trainer.state.seed});
+    this.controls();
+    this.remember();
+  }
+
+  /** Between two pictures: train as long as the budget allows, and no faster than was asked for. */
+  tick(now) {
+    this.frame = null;
+    if (!this.running) return;
+    const began = performance.now(), until = began + (this.isHeld() ? HELD_BUDGET : FRAME_BUDGET);
+    if (this.search) this.explore(until);
+    else {
+      this.owed += SPEEDS[this.state.speed][1] * Math.min(0.1, Math.max(0, now - this.last) / 1000);
+      while (this.owed >= 1 && !this.trainer.finished && performance.now() < until) {
+        this.trainer.step();
+        this.owed--;
+      }
+      this.owed = Math.min(this.owed, 50); // a slow frame is not made up for
+      if (this.trainer.finished) return this.pause();
+    }
+    if (!this.running) return;
+    this.last = now;
+    if (!this.still.matches || now - (this.drawn ?? -Infinity) > 1000) {
+      this.draw();
+      this.drawn = now;
+    }
+    if (now - this.spoken > 4000) this.say();
+    this.frame = requestAnimationFrame(later => this.tick(later));
+  }
+
+  /** Train one start after another; the one with the lowest loss on the same held-out inputs stays. */
+  explore(until) {
+    const {search} = this;
+    while (performance.now() < until) {
+      search.trainer ??= new Trainer({...this.state, seed: (search.first + search.results.length) % (LIMITS.seed[1] + 1)});
+      if (!search.trainer.finished) {
+        search.trainer.step();
+        continue;
+      }
+      const loss = search.trainer.evaluate();
+      search.results.push({loss, trainer: search.trainer, seen: measure(search.trainer)});
+      if (loss <= Math.min(...search.results.map(result => result.loss))) this.trainer = search.trainer;
+      search.trainer = null;
+      if (search.results.length === STARTS) return this.found();
+    }
+  }
+
+  found() {
+    const {results} = this.search, output = this.state.task === "output";
+    const tally = new Map();
+    for (const {seen} of results) {
+      const word = output ? plural(seen.nRepresented, "feature") : `${seen.counts[2]} polysemantic`;
+      tally.set(word, (tally.get(word) ?? 0) + 1);
+    }
+    this.pause();
+    const counted = [...tally].sort((a, b) => b[1] - a[1]).map(([word, times]) => `${word} in ${times}`).join(", ");
+    this.say(`Of ${STARTS} starts: ${counted}. Seed ${this.state.seed} has the lowest loss, ${short(Math.min(...results.map(result => result.loss)))}. `);
+  }
+
+  // what the reader does ................................................................................
+
+  listen() {
+    const {part} = this, on = (node, event, action) => node.addEventListener(event, action, {signal: this.controller.signal});
+    on(part.run, "click", () => (this.running ? this.pause() : this.run()));
+    on(part.step, "click", () => {
+      this.settle();
+      if (this.trainer.finished) this.trainer.aim(this.state);
+      this.trainer.step();
+      this.pause();
+    });
+    on(part.reset, "click", () => {
+      this.restart();
+      this.pause();
+    });
+    on(part.search, "click", () => {
+      this.restart();
+      this.search = {first: this.state.seed, results: []};
+      this.run();
+      this.say(`Training ${STARTS} starts. `);
+    });
+    on(part.link, "click", async () => {
+      this.remember();
+      const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+      this.say(copied ? "Link copied. " : "The address of this page now leads here: copy it. ");
+    });
+    on(part.next, "click", () => {
+      this.change({seed: (this.state.seed + 1) % (LIMITS.seed[1] + 1)});
+      this.remember();
+    });
+    on(part.preset, "change", () => {
+      if (part.preset.value === "own") return this.controls();
+      this.set({preset: part.preset.value, speed: this.state.speed});
+      this.remember();
+    });
+    on(part.sparsity, "input", () => this.change({sparsity: SPARSITIES[part.sparsity.value]}));
+    for (const key of ["decay", "n", "m"]) on(part[key], "input", () => this.change({[key]: Number(part[key].value)}));
+    for (const key of ["task", "sets", "speed"]) on(part[key], "change", () => this.change({[key]: part[key].value}));
+    for (const key of ["steps", "seed"]) on(part[key], "change", () => this.change({[key]: Number(part[key].value)}));
+    for (const key of ["sparsity", "decay", "n", "m", "task", "sets", "speed", "steps", "seed"]) on(part[key], "change", () => this.remember());
+    for (const key of ["turn", "tilt"]) on(part[key], "input", () => this.turnTo({[key]: Number(part[key].value)}));
+    on(part.numbers, "toggle", () => this.table());
+    on(part.view, "pointerdown", event => {
+      if (!part.view.classList.contains("solid")) return;
+      part.view.setPointerCapture(event.pointerId);
+      this.held = {x: event.clientX, y: event.clientY, ...this.angles};
+    });
+    on(part.view, "pointermove", event => {
+      if (!this.held) return;
+      const around = (this.held.turn + (event.clientX - this.held.x) / 2 + 180) % 360;
+      const turn = (around < 0 ? around + 360 : around) - 180;
+      this.turnTo({turn, tilt: clamp(this.held.tilt + (event.clientY - this.held.y) / 2, [-90, 90])});
+    });
+    for (const end of ["pointerup", "pointercancel"]) on(part.view, end, () => (this.held = null));
+    if (this.name) on(window, "hashchange", () => {
+      const wanted = readAddress(location.hash, this.name);
+      if (wanted) this.set(wanted);
+    });
+    const themed = () => this.themed();
+    on(matchMedia("(prefers-color-scheme: dark)"), "change", themed);
+    this.observer = new MutationObserver(themed);
+    for (const node of [document.documentElement, document.body]) this.observer.observe(node, {attributes: true});
+  }
+
+  turnTo(angles) {
+    Object.assign(this.angles, angles);
+    this.show();
+  }
+
+  themed() {
+    const dark = isDark();
+    if (dark === this.dark) return;
+    this.dark = dark;
+    this.root.querySelector(".lab").classList.toggle("dark", dark);
+    this.draw();
+  }
+
+  isHeld() {
+    return performance.now() - this.touched < HELD;
+  }
+
+  // what the reader sees and hears ......................................................................
+
+  label() {
+    const text = this.running ? "Pause" : this.trainer.finished ? "Train on" : "Run";
+    if (this.part.run.textContent !== text) this.part.run.textContent = text;
+  }
+
+  controls() {
+    const {part, state, angles} = this, own = Object.keys(changesOf(state)).some(key => !["preset", "speed", "seed"].includes(key));
+    const {title, watch} = PRESETS[state.preset];
+    this.root.querySelector(".lab").setAttribute("aria-label", `Toy model lab: ${own ? "settings of your own" : title}`);
+    part.preset.value = own ? "own" : state.preset;
+    part.watch.textContent = own ? `Settings of your own, from “${title}”. Choose an experiment to go back.` : watch;
+    for (const key of ["task", "sets", "speed", "seed", "decay", "n", "m"]) part[key].value = state[key];
+    const lengths = [...new Set([...LENGTHS, state.steps])].sort((a, b) => a - b);
+    if (lengths.length !== part.steps.length || !lengths.every((k, at) => part.steps.options[at].value === String(k)))
+      part.steps.innerHTML = options(lengths.map(k => [k, thousands(k)]));
+    part.steps.value = state.steps;
+    const at = nearest(SPARSITIES, state.sparsity);
+    part.sparsity.min = nearest(SPARSITIES, lowestSparsity(state));
+    part.sparsity.value = at;
+    part.m.min = state.task === "output" ? 2 : LIMITS.m[0];
+    part.m.max = state.task === "output" ? 3 : LIMITS.m[1];
+    part.m.value = state.m;
+    const solid = state.task === "output" && state.m === 3;
+    part["turn-field"].hidden = part["tilt-field"].hidden = !solid;
+    part.view.classList.toggle("solid", solid);
+    const shown = {
+      sparsity: percent(state.sparsity), decay: state.decay === 1 ? "equal" : `× ${state.decay.toFixed(2)}`, n: String(state.n), m: String(state.m),
+      turn: `${Math.round(angles.turn)}°`, tilt: `${Math.round(angles.tilt)}°`,
+    };
+    for (const key of ["turn", "tilt"]) part[key].value = angles[key];
+    for (const [key, text] of Object.entries(shown)) {
+      part[`${key}-value`].textContent = text;
+      part[key].setAttribute("aria-valuetext", text);
+    }
+    part.link.hidden = !this.name;
+    const neurons = state.task !== "output";
+    part["view-title"].textContent = neurons
+      ? `Input weights of each neuron, stacked by feature${state.task === "absolute" ? "; largest = 1" : ""}`
+      : `Direction of each feature; 0 matters most${solid ? ". Drag to turn" : ""}`;
+    part["bars-title"].textContent = neurons ? "How far each feature moves its own output" : "Share of a dimension that each feature gets";
+    part["loss-title"].innerHTML = this.trainer.features.independent
+      ? 'Loss, and the best without superposition <span class="dash" aria-hidden="true">╌╌</span>' : "Loss";
+    this.label();
+  }
+
+  /** All there is to see; while a control moves, the picture and what stands beside it take turns, for smoothness. */
+  draw() {
+    const turns = this.running && this.isHeld();
+    this.beside = turns && !this.beside;
+    this.seen = measure(this.trainer);
+    if (!this.beside) this.drawView();
+    if (this.beside || !turns) this.drawSide();
+  }
+
+  drawView() {
+    const {trainer, part, seen} = this, look = {dark: this.dark, ...this.angles};
+    (trainer.model.task === "output" ? drawVectors : drawStacks)(part.view, trainer, seen, look);
+  }
+
+  drawSide() {
+    const {trainer, part, seen} = this, look = {dark: this.dark};
+    drawBars(part.bars, trainer, seen, look);
+    drawLoss(part.loss, trainer, seen);
+    const [dead, mono, poly] = seen.counts, ratio = seen.reference > 0 && seen.loss !== null ? short(seen.loss / seen.reference) : null;
+    const entries = [["features represented", `${seen.nRepresented} of ${trainer.model.n}`]];
+    entries.push(ratio ? ["relative loss", ratio] : ["loss", seen.loss === null ? "–" : short(seen.loss)]);
+    if (trainer.model.task === "output") {
+      entries.push(["arrangement", arrangement(trainer.model, seen.represented) || "no regular shape", "wide"]);
+    } else {
+      for (const [kind, count] of [["monosemantic", mono], ["polysemantic", poly], ["dead", dead]]) entries.push([kind, `${legend(kind)}${count}`, "third"]);
+      entries.push(["features in neurons", describe(seen.parts), "wide"]);
+    }
+    if (this.search) entries.push(["starts tried", `${this.search.results.length} of ${STARTS}`, "wide"]);
+    const words = entries.map(([term, value, kind = ""]) => `<div class="${kind}"><dt>${term}</dt><dd>${value}</dd></div>`).join("");
+    if (words !== this.words) part.counts.innerHTML = this.words = words;
+  }
+
+  /** For a reader who listens: now and then while training, and at every stop. */
+  say(prefix = "") {
+    const text = summary(this.trainer, this.seen);
+    this.spoken = performance.now();
+    this.part.status.textContent = prefix + text;
+    this.part.view.setAttribute("aria-label", text);
+    this.part.view.removeAttribute("aria-labelledby");
+    this.table();
+  }
+
+  table() {
+    if (!this.part.numbers.open) return;
+    const {model} = this.trainer, {n, m} = model, cell = value => `<td>${value.toFixed(2)}</td>`;
+    const head = (name, count) => Array.from({length: count}, (_, j) => `<th scope="col">${name} ${j}</th>`).join("");
+    const rows = Array.from({length: n}, (_, i) => {
+      const weights = W => Array.from(W.subarray(i * m, i * m + m), cell).join("");
+      return `<tr><th scope="row">${i}</th>${weights(model.W_in)}${model.tied ? "" : weights(model.W_out)}${cell(model.b[i])}</tr>`;
+    });
+    const columns = model.tied ? head("W", m) : head("in", m) + head("out", m);
+    this.part.numbers.lastElementChild.innerHTML = `<table><thead><tr><th scope="col">feature</th>${columns}<th scope="col">bias</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+  }
+
+  destroy() {
+    this.running = false;
+    this.controller.abort();
+    this.observer.disconnect();
+    this.watcher.disconnect();
+  }
+}
+
+// --- hosts -----------------------------------------------------------------------------------------------
+
+/** Put a lab into an element; a lab with a name keeps its state in the page's address. */
+export function mount(host, settings) {
+  return (host.lab = new Lab(host, settings));
+}
+
+/** Without a kernel: fill the places that a page has for labs, each once. */
+export function mountAll() {
+  for (const [k, host] of document.querySelectorAll(".toylib-lab").entries())
+    if (!host.lab) mount(host, {state: JSON.parse(host.dataset.state), name: `lab-${k + 1}`});
+}
+
+/** With a kernel: anywidget's view. The trait `state` follows the reader, and the lab follows the trait. */
+export default {
+  render({model, el}) {
+    let sent = JSON.stringify(model.get("state"));
+    const host = el.appendChild(document.createElement("div"));
+    const lab = mount(host, {
+      state: model.get("state"),
+      onChange: state => {
+        sent = JSON.stringify(state);
+        model.set("state", state);
+        model.save_changes();
+      },
+    });
+    model.on("change:state", () => {
+      const wanted = JSON.stringify(model.get("state"));
+      if (wanted !== sent) lab.set(model.get("state"));
+      sent = wanted;
+    });
+    return () => lab.destroy();
+  },
+};

@@ -186,12 +186,12 @@ def test_cases_hold_lines_of_every_kind() -> None:
 # --- the browser -------------------------------------------------------------------------------------------
 
 
-def document(*labs: Lab, theme: str = "light", before: str = "") -> str:
+def document(*labs: Lab, theme: str = "light", before: str = "", after: str = "") -> str:
     body = "".join(lab.html() for lab in labs)
     style = "body{margin:12px;background:#fff} html[data-theme=dark] body{background:#121212}"
     return (
         f'<!doctype html><html lang="en" data-theme="{theme}"><meta name="viewport" content="width=device-width">'
-        f"<title>A page of the book</title><style>{style}</style><body><main><h1>A chapter</h1>{before}{body}</main></body></html>"
+        f"<title>A page of the book</title><style>{style}</style><body><main><h1>A chapter</h1>{before}{body}{after}</main></body></html>"
     )
 
 
@@ -200,13 +200,21 @@ def visit(browser: Browser) -> Iterator[Any]:
     """Open a page of labs; at the end of the test it must have asked for nothing and complained of nothing."""
     contexts, asked, console = [], [], []
 
-    def open_page(*labs: Lab, address: str = HOME, theme: str = "light", **options: Any) -> Page:
+    def open_page(
+        *labs: Lab,
+        address: str = HOME,
+        theme: str = "light",
+        before: str = "",
+        after: str = "",
+        **options: Any,
+    ) -> Page:
+        body = document(*labs, theme=theme, before=before, after=after)
         context = browser.new_context(service_workers="block", **options)
         contexts.append(context)
 
         def answer(route: Any) -> None:
             if route.request.url.split("#")[0] == HOME:
-                route.fulfill(content_type="text/html; charset=utf-8", body=document(*labs, theme=theme))
+                route.fulfill(content_type="text/html; charset=utf-8", body=body)
             else:
                 asked.append(route.request.url)
                 route.abort()
@@ -580,6 +588,8 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
         "run",
         "step",
         "reset",
+        "undo",
+        "redo",
         "search",
         "link",
         "sparsity",
@@ -714,6 +724,142 @@ def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) 
     other.wait_for_function("document.querySelector('.toylib-lab').lab.state.sparsity === 0")
 
 
+WEIGHTS = "Array.from(lab.trainer.model.W_in)"
+TALL = '<p style="height:1500px">Prose.</p>'
+
+
+def test_a_link_shows_the_model_that_settings_alone_do_not_lead_to(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast"))
+    finished(page)
+    page.locator("#sparsity").fill("16")  # 80%, where most fresh starts find four features
+    assert "5 of 5" in finished(page)
+    weights, bias = lab_value(page, f"[{WEIGHTS}, Array.from(lab.trainer.model.b)]")
+    other = visit(Lab(preset="digons"), address=page.url)
+    assert "Step 2,000 of 2,000. 5 of 5 features" in finished(other)
+    np.testing.assert_allclose(lab_value(other, WEIGHTS), weights, atol=2e-5)
+    np.testing.assert_allclose(lab_value(other, "Array.from(lab.trainer.model.b)"), bias, atol=2e-5)
+    page.locator("#next").click()
+    page.locator("#reset").click()
+    page.locator("#step").click()
+    half = visit(Lab(preset="digons"), address=page.url)
+    half.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.done === 1")
+    np.testing.assert_allclose(lab_value(half, WEIGHTS), lab_value(page, WEIGHTS), atol=2e-5)
+
+
+PACKED = (
+    "async ([source, numbers, texts]) => {"
+    + MODULE
+    + "return [L.unpack(L.pack(numbers)), L.pack(numbers).length, texts.map(text => L.unpack(text).length)];}"
+)
+
+
+@pytest.mark.parametrize("size", [1e-6, 0.3, 1, 7.5, 1000])
+def test_weights_in_a_link_are_exact_to_five_digits_of_the_largest(visit: Any, size: float) -> None:
+    numbers = np.linspace(-size, size, 15)
+    wrong = ["", "A", "AA", "A!!!", "AAA", "%E0", "AAAA"]
+    back, length, lengths = visit(Lab(speed="slow")).evaluate(PACKED, [SOURCE, numbers.tolist(), wrong])
+    np.testing.assert_allclose(back, numbers, atol=1.6e-5 * size)
+    assert length == 46
+    assert lengths == [0, 0, 0, 0, 0, 0, 1]
+
+
+def test_a_link_leads_to_its_lab_and_no_link_to_the_top(visit: Any) -> None:
+    labs = Lab(preset="pentagon", speed="fast"), Lab(preset="digons", speed="fast")
+    page = visit(*labs, before=TALL, after=TALL)
+    page.locator("#seed").nth(1).fill("5")
+    page.keyboard.press("Enter")
+    top = "document.querySelectorAll('.toylib-lab')[{}].getBoundingClientRect().top"
+    assert page.evaluate("scrollY") > 0
+    linked = visit(*labs, before=TALL, after=TALL, address=page.url)
+    assert 0 <= linked.evaluate(top.format(1)) < 100
+    linked.evaluate("location.hash = '#lab-1:preset=digons,seed=2;lab-2:preset=digons,seed=4'")
+    linked.wait_for_function(f"({top.format(0)}) >= 0 && ({top.format(0)}) < 100")
+    assert lab_value(linked, "lab.state.seed", 1) == 4
+    assert visit(*labs, before=TALL).evaluate("scrollY") == 0
+
+
+def test_contents_and_back_keep_the_model(visit: Any) -> None:
+    heading = f'{TALL}<h2 id="neurons">Neurons</h2>{TALL}'
+    page = visit(Lab(preset="pentagon", speed="fast"), after=heading)
+    finished(page)
+    page.locator("#sparsity").fill("16")
+    finished(page)
+    address, total, weights = page.url, lab_value(page, "lab.trainer.total"), lab_value(page, WEIGHTS)
+    page.evaluate("location.hash = '#neurons'")
+    page.wait_for_url("**/#neurons;lab-1:*")
+    assert page.evaluate("scrollY") > 500
+    page.go_back()
+    page.wait_for_url(address)
+    assert lab_value(page, "lab.trainer.total") == total  # not trained again
+    page.locator("#preset").select_option("digons")
+    finished(page)
+    page.go_back()
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.state.preset === 'pentagon'")
+    assert "5 of 5" in finished(page)
+    np.testing.assert_allclose(lab_value(page, WEIGHTS), weights, atol=2e-5)
+    page.go_forward()
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.state.preset === 'digons'")
+    assert page.url.endswith("#lab-1:preset=digons,speed=fast")
+
+
+def test_a_link_carries_the_angles(visit: Any) -> None:
+    page = visit(Lab(preset="solid", speed="fast", steps=500))
+    finished(page)
+    page.locator("#turn").fill("60")
+    page.locator("#tilt").fill("-35")
+    assert page.url.endswith("turn=60,tilt=-35")
+    other = visit(Lab(preset="pentagon"), address=page.url)
+    assert lab_value(other, "lab.angles") == {"turn": 60, "tilt": -35}
+    wild = visit(Lab(preset="pentagon"), address=f"{HOME}#lab-1:preset=solid,turn=900,tilt=x")
+    assert lab_value(wild, "lab.angles") == {"turn": 180, "tilt": 0}
+
+
+def test_undo_and_redo_give_back_the_model_and_the_settings(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    seen = [(page.locator("#sparsity").input_value(), lab_value(page, WEIGHTS))]
+    for place in ("14", "2"):
+        page.locator("#sparsity").fill(place)
+        finished(page)
+        seen.append((page.locator("#sparsity").input_value(), lab_value(page, WEIGHTS)))
+    assert len({tuple(weights) for _, weights in seen}) == 3
+
+    def shown() -> tuple[str, list[float]]:
+        return page.locator("#sparsity").input_value(), lab_value(page, WEIGHTS)
+
+    for k in (1, 0):
+        page.locator("#undo").click()
+        assert shown() == seen[k]
+    expect(page.locator("#undo")).to_have_attribute("aria-disabled", "true")
+    page.locator("#undo").press("Enter")
+    assert shown() == seen[0]
+    page.locator("#redo").click()
+    assert shown() == seen[1]
+    page.locator("#redo").press("Control+Shift+Z")
+    assert shown() == seen[2]
+    page.locator("#sparsity").press("Control+Z")
+    assert shown() == seen[1]
+    page.locator("#preset").select_option("both-kinds")
+    expect(page.locator("#redo")).to_have_attribute("aria-disabled", "true")
+    page.locator("#undo").click()
+    assert shown() == seen[1]
+
+
+def test_a_drag_of_a_slider_is_one_change(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    page.locator("#n").scroll_into_view_if_needed()
+    box = page.locator("#n").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for k in range(1, 9):
+        page.mouse.move(box["x"] + 5 + k * box["width"] / 9, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    assert lab_value(page, "[lab.state.n > 12, lab.past.length]") == [True, 1]
+    page.locator("#undo").click()
+    assert lab_value(page, "lab.state.n") == 5
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -724,6 +870,8 @@ def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) 
         "constructor=1",
         "__proto__=1",
         "preset=toString",
+        "preset=pentagon,at=9,w=AAAA",
+        "preset=pentagon,at=x,w=!",
     ],
 )
 def test_an_address_that_makes_no_sense_does_no_harm(visit: Any, wrong: str) -> None:

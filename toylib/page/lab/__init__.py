@@ -1,8 +1,8 @@
 """The lab: a live figure that trains toy models in the page, and controls that retrain toylib's own.
 
 The figure is one ES module, made of the files in `PARTS`, and the same wherever it runs. In JupyterLab,
-VS Code and Colab it is an anywidget; on a page without a kernel the output's HTML carries the module itself. Numbers that
-the lab shows come from the module, which tests/test_lab.py compares with toylib.
+VS Code and Colab it is an anywidget; on a page without a kernel the output's HTML carries the module
+itself. Numbers that the lab shows come from the module, which tests/test_lab.py compares with toylib.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ const SETS = {none: "independent", "together-2": "together, in twos", "together-
 const SPEEDS = {slow: ["slow: 20 steps a second", 20], medium: ["medium: 400 a second", 400], fast: ["as fast as it goes", 1e6]};
 const LENGTHS = [500, 1000, 2000, 4000, 10000];
 const STARTS = 20; // of a search
+const UNDONE = 50; // changes, at most
+const ANGLES = {turn: 25, tilt: 20};
 const FRAME_BUDGET = 9, HELD_BUDGET = 3; // milliseconds of training between two pictures; while a control moves
 const HELD = 300; // milliseconds after its last move in which a control counts as moving
 
@@ -20,7 +22,7 @@ const picture = (id, wide, high, title) => `<figure><figcaption id="${id}-title"
 const legend = kind => `<svg class="key" viewBox="-8 -8 16 16" aria-hidden="true"><path class="mark ${kind}" d="${KIND_MARKS[kind](0, 0, 5)}"/></svg>`;
 
 const STYLE = `
-:host { display: block; container-type: inline-size; margin: 0.5rem 0; text-align: left; }
+:host { display: block; scroll-margin-top: 72px; container-type: inline-size; margin: 0.5rem 0; text-align: left; }
 .lab { --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --panel: #f5f7f9; --line: #d3d9df; --accent: #0a5ea8; --on-accent: #ffffff;
   --mono: #0072b2; --poly: #d55e00; --dead: #6e7781; --curve: #0072b2;
   font: 400 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: var(--ink);
@@ -36,6 +38,7 @@ button, select, input[type=number] { font: inherit; color: var(--ink); backgroun
 select, input[type=number] { width: 100%; padding: 0 8px; text-overflow: ellipsis; }
 button { cursor: pointer; white-space: nowrap; }
 button:hover { border-color: var(--accent); color: var(--accent); }
+button[aria-disabled=true] { opacity: 0.45; cursor: default; }
 button.main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; min-width: 92px; }
 button.main:hover { filter: brightness(1.08); color: var(--on-accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 6px; }
@@ -87,6 +90,8 @@ const PAGE = `
       <button type="button" id="run" class="main">Run</button>
       <button type="button" id="step">Step</button>
       <button type="button" id="reset">Reset</button>
+      <button type="button" id="undo">Undo</button>
+      <button type="button" id="redo">Redo</button>
       <button type="button" id="search">Best of ${STARTS} starts</button>
       <button type="button" id="link">Copy link</button>
     </div>
@@ -131,15 +136,18 @@ function isDark() {
 
 class Lab {
   constructor(host, {state = {}, name = null, onChange = () => {}} = {}) {
-    Object.assign(this, {host, name, onChange, preset: state, angles: {turn: 25, tilt: 20}, touched: -Infinity});
+    Object.assign(this, {host, name, onChange, preset: state, angles: {...ANGLES}, touched: -Infinity, past: [], future: []});
     this.root = host.shadowRoot ?? host.attachShadow({mode: "open"});
     this.root.innerHTML = `<style>${STYLE}</style>${PAGE}`;
     this.part = Object.fromEntries([...this.root.querySelectorAll("[id]")].map(node => [node.id, node]));
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.controller = new AbortController();
     this.listen();
-    this.set((name && readAddress(location.hash, name)) ?? state, {begin: false});
+    const linked = name && readAddress(location.hash, name);
+    this.set(linked || state, {begin: false});
     this.themed();
+    // a page that is loaded again, or gone back to, is where the reader left it
+    if (linked && !["reload", "back_forward"].includes(performance.getEntriesByType("navigation")[0]?.type)) this.land();
     // a lab begins when it is first seen
     this.watcher = new IntersectionObserver(entries => {
       if (entries.some(entry => entry.isIntersecting)) {
@@ -152,16 +160,29 @@ class Lab {
 
   // settings ............................................................................................
 
-  /** Take a whole state, and train it from the start. */
+  /** Take a whole state: show the model whose weights come with it, or else train one from the start. */
   set(changes, {begin = true} = {}) {
+    this.running = false;
     this.state = complete(changes);
+    for (const [angle, end] of [["turn", 180], ["tilt", 90]]) this.angles[angle] = clamp(Number(changes[angle] ?? ANGLES[angle]) || 0, [-end, end]);
     this.restart();
-    if (begin) this.run();
+    if (changes.w && this.trainer.adopt(unpack(changes.w), changes.at) && this.trainer.total) this.pause();
+    else if (begin) this.run();
+  }
+
+  /** A link leads to its first lab. */
+  land() {
+    if (/lab-\d+(?=:)/.exec(location.hash)?.[0] !== this.name) return;
+    const go = () => this.host.scrollIntoView({block: "start", behavior: "instant"});
+    go();
+    const there = scrollY; // what loads above the lab later may move it
+    if (document.readyState !== "complete") window.addEventListener("load", () => scrollY === there && go(), {once: true, signal: this.controller.signal});
   }
 
   /** Take the reader's change. A model of other size or task starts afresh; other data go on from its weights. */
   change(changes) {
     this.settle();
+    this.keep(Object.keys(changes)[0]);
     const before = this.state;
     this.state = complete({...before, ...changes});
     const fresh = ["task", "n", "m", "seed"].some(key => this.state[key] !== before[key]);
@@ -181,14 +202,57 @@ class Lab {
   }
 
   /** Tell the kernel and the page's address; once a slider is let go, as browsers limit how often an address may change. */
-  remember() {
+  remember({push = false} = {}) {
+    this.gesture = null;
     this.onChange(changesOf(this.state));
-    if (!this.name) return;
+    this.isOwn = true;
+    this.write({push});
+  }
+
+  /** Keep the page's address at the model that is seen, once the reader has made it theirs. */
+  write({push = false, keepPlace = false} = {}) {
+    if (!this.name || !this.isOwn) return;
+    const {trainer, angles} = this, beside = {};
+    for (const key of ["turn", "tilt"]) if (this.isSolid() && angles[key] !== ANGLES[key]) beside[key] = Math.round(angles[key]);
+    if (!trainer.follows) Object.assign(beside, {at: trainer.done, w: pack(weightsOf(trainer.model).flatMap(array => [...array]))});
     try {
-      history.replaceState(history.state, "", writeAddress(location.hash, this.name, this.state));
+      const address = writeAddress(location.hash, this.name, this.state, {beside, keepPlace});
+      history[push ? "pushState" : "replaceState"]({...history.state, isOfLab: true}, "", address);
+      this.written = JSON.stringify(readAddress(address, this.name));
     } catch {
       // a page within a sandbox has no address to write to
     }
+  }
+
+  isSolid() {
+    return this.state.task === "output" && this.state.m === 3;
+  }
+
+  // undo ................................................................................................
+
+  snapshot() {
+    return {state: this.state, angles: {...this.angles}, trainer: this.trainer.copy(), running: this.running};
+  }
+
+  /** Before a change: what Undo gives back. All moves of one control until it is let go are one change. */
+  keep(control = null) {
+    if (control && control === this.gesture) return;
+    this.gesture = control;
+    this.past = [...this.past.slice(1 - UNDONE), this.snapshot()];
+    this.future = [];
+    this.label();
+  }
+
+  /** Go to the last snapshot of `from`; what there is now becomes the last of `to`. */
+  travel(from, to) {
+    if (!from.length) return;
+    this.settle();
+    to.push(this.snapshot());
+    Object.assign(this, from.pop());
+    this.controls();
+    this.remember();
+    if (this.running && !this.trainer.finished) this.run();
+    else this.pause();
   }
 
   restart() {
@@ -216,6 +280,7 @@ class Lab {
     this.label();
     this.draw();
     this.say();
+    this.write();
   }
 
   /** End a search: the model that it leaves has a seed, which the page and its address name from now on. */
@@ -286,17 +351,32 @@ class Lab {
   listen() {
     const {part} = this, on = (node, event, action) => node.addEventListener(event, action, {signal: this.controller.signal});
     on(part.run, "click", () => (this.running ? this.pause() : this.run()));
+    on(part.undo, "click", () => this.travel(this.past, this.future));
+    on(part.redo, "click", () => this.travel(this.future, this.past));
+    on(this.root, "keydown", event => {
+      if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.type === "number") return;
+      const key = event.key.toLowerCase(), again = key === "y" || (key === "z" && event.shiftKey);
+      if (!again && key !== "z") return;
+      event.preventDefault();
+      if (again) this.travel(this.future, this.past);
+      else this.travel(this.past, this.future);
+    });
     on(part.step, "click", () => {
+      this.isOwn = true;
       this.settle();
       if (this.trainer.finished) this.trainer.aim(this.state);
       this.trainer.step();
       this.pause();
     });
     on(part.reset, "click", () => {
+      this.settle();
+      this.keep();
       this.restart();
       this.pause();
     });
     on(part.search, "click", () => {
+      this.settle();
+      this.keep();
       this.restart();
       this.search = {first: this.state.seed, results: []};
       this.run();
@@ -313,19 +393,29 @@ class Lab {
     });
     on(part.preset, "change", () => {
       if (part.preset.value === "own") return this.controls();
+      this.settle();
+      this.keep();
+      this.remember(); // so that Back leads to what is left
       this.set({preset: part.preset.value, speed: this.state.speed});
-      this.remember();
+      this.remember({push: true});
     });
     on(part.sparsity, "input", () => this.change({sparsity: SPARSITIES[part.sparsity.value]}));
     for (const key of ["decay", "n", "m"]) on(part[key], "input", () => this.change({[key]: Number(part[key].value)}));
     for (const key of ["task", "sets", "speed"]) on(part[key], "change", () => this.change({[key]: part[key].value}));
     for (const key of ["steps", "seed"]) on(part[key], "change", () => this.change({[key]: Number(part[key].value)}));
     for (const key of ["sparsity", "decay", "n", "m", "task", "sets", "speed", "steps", "seed"]) on(part[key], "change", () => this.remember());
-    for (const key of ["turn", "tilt"]) on(part[key], "input", () => this.turnTo({[key]: Number(part[key].value)}));
+    for (const key of ["turn", "tilt"]) {
+      on(part[key], "input", () => {
+        this.keep(key);
+        this.turnTo({[key]: Number(part[key].value)});
+      });
+      on(part[key], "change", () => this.remember());
+    }
     on(part.numbers, "toggle", () => this.table());
     on(part.view, "pointerdown", event => {
       if (!part.view.classList.contains("solid")) return;
       part.view.setPointerCapture(event.pointerId);
+      this.keep();
       this.held = {x: event.clientX, y: event.clientY, ...this.angles};
     });
     on(part.view, "pointermove", event => {
@@ -334,10 +424,20 @@ class Lab {
       const turn = (around < 0 ? around + 360 : around) - 180;
       this.turnTo({turn, tilt: clamp(this.held.tilt + (event.clientY - this.held.y) / 2, [-90, 90])});
     });
-    for (const end of ["pointerup", "pointercancel"]) on(part.view, end, () => (this.held = null));
+    for (const end of ["pointerup", "pointercancel"]) on(part.view, end, () => {
+      if (this.held) this.remember();
+      this.held = null;
+    });
     if (this.name) on(window, "hashchange", () => {
       const wanted = readAddress(location.hash, this.name);
-      if (wanted) this.set(wanted);
+      if (!wanted) return this.write({keepPlace: true}); // a click in the contents
+      if (JSON.stringify(wanted) === this.written) return;
+      this.settle();
+      this.keep();
+      this.set(wanted);
+      this.isOwn = true;
+      this.written = JSON.stringify(wanted);
+      if (!history.state?.isOfLab) this.land(); // else the reader went back, and the browser scrolls
     });
     const themed = () => this.themed();
     on(matchMedia("(prefers-color-scheme: dark)"), "change", themed);
@@ -367,6 +467,7 @@ class Lab {
   label() {
     const text = this.running ? "Pause" : this.trainer.finished ? "Train on" : "Run";
     if (this.part.run.textContent !== text) this.part.run.textContent = text;
+    for (const [name, steps] of [["undo", this.past], ["redo", this.future]]) this.part[name].setAttribute("aria-disabled", String(!steps.length));
   }
 
   controls() {
@@ -386,7 +487,7 @@ class Lab {
     part.m.min = state.task === "output" ? 2 : LIMITS.m[0];
     part.m.max = state.task === "output" ? 3 : LIMITS.m[1];
     part.m.value = state.m;
-    const solid = state.task === "output" && state.m === 3;
+    const solid = this.isSolid();
     part["turn-field"].hidden = part["tilt-field"].hidden = !solid;
     part.view.classList.toggle("solid", solid);
     const shown = {

@@ -175,7 +175,8 @@ function summary(trainer, seen) {
 }
 
 // --- state and address -----------------------------------------------------------------------------------
-// A page's address carries the state of its labs: #lab-1:preset=pentagon,seed=3;lab-2:preset=digons
+// A page's address carries the state of its labs: #lab-1:preset=pentagon,seed=3;lab-2:preset=digons. Where the
+// settings do not lead to the model that is seen, its weights follow, and the step at which it has them: w=..,at=..
 
 export function readAddress(hash, name) {
   const own = hash.replace(/^#/, "").split(";").find(part => part.startsWith(`${name}:`));
@@ -194,8 +195,31 @@ export function changesOf(state) {
   return Object.fromEntries([["preset", state.preset], ...keys.map(key => [key, state[key]])]);
 }
 
-export function writeAddress(hash, name, state) {
-  const others = hash.replace(/^#/, "").split(";").filter(part => /^lab-\d+:/.test(part) && !part.startsWith(`${name}:`));
-  const own = Object.entries(changesOf(state)).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join(",");
-  return `#${[...others, `${name}:${own}`].sort().join(";")}`;
+/**
+ * The address with this lab's part first, which is where a link leads; `beside` the settings it may hold the
+ * angles, and the weights. A place that the page's contents lead to stays in front if `keepPlace`.
+ */
+export function writeAddress(hash, name, state, {beside = {}, keepPlace = false} = {}) {
+  const parts = hash.replace(/^#/, "").split(";").filter(part => part && !part.startsWith(`${name}:`));
+  const [others, places] = [true, false].map(ofLab => parts.filter(part => /^lab-\d+:/.test(part) === ofLab));
+  const own = Object.entries({...changesOf(state), ...beside}).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join(",");
+  return `#${[...(keepPlace ? places : []), `${name}:${own}`, ...others].join(";")}`;
+}
+
+const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const HALF = 2 ** 17;
+
+/** Numbers as text: a character for their scale, then three for each number, exact to 2^-17 of the scale. */
+export function pack(numbers) {
+  const scale = clamp(Math.ceil(Math.log2(Math.max(...numbers.map(Math.abs), 2 ** -32))), [-32, 31]);
+  const wholes = numbers.map(x => HALF + clamp(Math.round((x * HALF) / 2 ** scale), [1 - HALF, HALF - 1]));
+  return DIGITS[scale + 32] + wholes.map(k => DIGITS[k >> 12] + DIGITS[(k >> 6) & 63] + DIGITS[k & 63]).join("");
+}
+
+/** The numbers that `pack` wrote; none where the text is something else. */
+export function unpack(text) {
+  const digits = Array.from(String(text), character => DIGITS.indexOf(character));
+  if (digits.length % 3 !== 1 || digits.includes(-1)) return [];
+  const unit = 2 ** (digits[0] - 32) / HALF;
+  return Array.from({length: (digits.length - 1) / 3}, (_, k) => unit * (4096 * digits[3 * k + 1] + 64 * digits[3 * k + 2] + digits[3 * k + 3] - HALF));
 }

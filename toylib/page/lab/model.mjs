@@ -261,6 +261,8 @@ export function initialise(model, seed, {outputScale, bias}) {
   model.b.fill(bias);
 }
 
+const weightsOf = ({tied, W_in, W_out, b}) => (tied ? [W_in, b] : [W_in, W_out, b]);
+
 export function makeGradients(model) {
   const W_in = new Float64Array(model.W_in.length);
   const {n, m} = model;
@@ -418,6 +420,29 @@ export class Trainer {
 
   get finished() {
     return this.done >= this.state.steps;
+  }
+
+  /** Whether the settings lead everyone to these weights: a whole schedule, or none of it, from the seed's own. */
+  get follows() {
+    return !this.given && !this.turns.length && (!this.done || this.finished);
+  }
+
+  /** Have these weights, `done` steps into the schedule; false if they are not as many as the model's. */
+  adopt(numbers, done) {
+    const arrays = weightsOf(this.model);
+    if (numbers.length !== arrays.reduce((sum, array) => sum + array.length, 0)) return false;
+    let at = 0;
+    for (const array of arrays) array.set(numbers.slice(at, (at += array.length)));
+    this.given = true;
+    this.total = this.done = clamp(Math.round(done) || 0, [0, this.state.steps]);
+    return true;
+  }
+
+  /** Another trainer that goes the same way from here. */
+  copy() {
+    const fields = structuredClone({...this}); // a tied model's two names for one array stay one array
+    fields.random = Object.assign(new Random(0), fields.random);
+    return Object.assign(Object.create(Trainer.prototype), fields);
   }
 
   step() {

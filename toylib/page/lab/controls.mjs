@@ -11,6 +11,15 @@ const LENGTHS = [500, 1000, 2000, 4000, 10000];
 const STARTS = 20; // of a search
 const UNDONE = 50; // changes, at most
 const ANGLES = {turn: 25, tilt: 20};
+const VIEW_TITLES = {
+  plane: "Direction of each feature; 0 matters most", solid: "Direction of each feature; 0 matters most. Drag to turn",
+  copy: "Input weights of each neuron, stacked by feature", absolute: "Input weights of each neuron, stacked by feature; largest = 1",
+};
+const BARS_TITLES = {directions: "Share of a dimension that each feature gets", neurons: "How far each feature moves its own output"};
+const DASH = '<span class="dash" aria-hidden="true"></span>', DOT = '<span class="dot" aria-hidden="true">●</span>';
+const LOSS_TITLES = [`Loss in training, now ${DOT}, and the best without superposition ${DASH}`, `Loss in training, and now ${DOT}`];
+const LONG_STATUS = `Of ${STARTS} starts: 5 features in 12, 4 features in 7, 3 features in 1. Seed 1234 has the lowest loss, 0.0012. Step 10,000 of 10,000 since the last change. 20 of 20 features represented by 12 neurons: 10 monosemantic, 12 polysemantic, 0 dead (2 x 3 in 2 + 8 clean); 10 must be shared to copy 18 features exactly, one at a time. Loss 0.0012, 0.0012 of the best without superposition.`;
+const REFRESH = 100, EVALUATE = 250; // milliseconds between two texts, two held-out losses, while a model trains
 const FRAME_BUDGET = 9, HELD_BUDGET = 3; // milliseconds of training between two pictures; while a control moves
 const HELD = 300; // milliseconds after its last move in which a control counts as moving
 
@@ -18,7 +27,13 @@ const options = entries => entries.map(([value, text]) => `<option value="${valu
 const choice = (id, text, entries) => `<div class="field"><label for="${id}">${text}</label><select id="${id}">${options(Object.entries(entries))}</select></div>`;
 const slider = (id, text, low, high, step) =>
   `<div class="field" id="${id}-field"><div class="row"><label for="${id}">${text}</label><output for="${id}" id="${id}-value"></output></div><input type="range" id="${id}" min="${low}" max="${high}" step="${step}"></div>`;
-const picture = (id, wide, high, title) => `<figure><figcaption id="${id}-title">${title}</figcaption><svg id="${id}" role="img" viewBox="0 0 ${wide} ${high}" aria-labelledby="${id}-title"></svg></figure>`;
+/** A place for a text that changes, as high as the longest that it may hold, so that nothing below it moves. */
+const steady = (tag, attributes, texts) =>
+  `<div class="steady"><${tag} ${attributes}></${tag}>${texts.map(text => `<${tag} class="ruler" aria-hidden="true">${text}</${tag}>`).join("")}</div>`;
+const picture = (id, wide, high, titles) =>
+  `<figcaption>${steady("span", `id="${id}-title"`, titles)}</figcaption><svg id="${id}" role="img" viewBox="0 0 ${wide} ${high}" aria-labelledby="${id}-title"></svg>`;
+const counted = (...entries) => entries.map(([term, value, kind = ""]) => `<div class="${kind}"><dt>${term}</dt><dd>${value}</dd></div>`).join("");
+const ownWords = title => `Settings of your own, from “${title}”. Choose an experiment to go back.`;
 const legend = kind => `<svg class="key" viewBox="-8 -8 16 16" aria-hidden="true"><path class="mark ${kind}" d="${KIND_MARKS[kind](0, 0, 5)}"/></svg>`;
 
 const STYLE = `
@@ -42,13 +57,21 @@ button[aria-disabled=true] { opacity: 0.45; cursor: default; }
 button.main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; min-width: 92px; }
 button.main:hover { filter: brightness(1.08); color: var(--on-accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 6px; }
+.steady { display: grid; grid-template-columns: minmax(0, 1fr); } .steady > * { grid-area: 1 / 1; } .ruler { visibility: hidden; }
 .watch { margin: 10px 0; color: var(--soft); }
-.stage { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; }
-.stage > figure { display: grid; grid-template-rows: auto 1fr; align-items: center; } .stage > *, .controls { background: var(--panel); border-radius: 10px; padding: 10px 12px; min-width: 0; }
+.stage { display: grid; grid-template-columns: minmax(0, 1fr); gap: 8px 12px; }
+.stage > * { background: var(--panel); border-radius: 10px; padding: 10px 12px; min-width: 0; }
+.sight { display: grid; grid-template-rows: auto 1fr auto auto; align-items: center; gap: 4px; }
 .side { display: grid; gap: 10px; align-content: start; }
+.foot { display: grid; align-items: center; min-height: 52px; } .foot > * { grid-area: 1 / 1; } .foot > .off { visibility: hidden; }
+.angles { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; }
+.legend { font-size: 13px; color: var(--soft); }
+progress { display: block; width: 100%; height: 5px; border: 0; border-radius: 3px; background: var(--line); overflow: hidden; appearance: none; }
+progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-progress-value { background: var(--accent); }
+progress::-moz-progress-bar { background: var(--accent); }
 figcaption { font-size: 13px; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; }
-#view.solid { cursor: grab; touch-action: pan-y; }
+#view.solid { cursor: grab; touch-action: pan-y; } input[type=range] { touch-action: pan-y; }
 #view.solid:active { cursor: grabbing; }
 .guide { stroke: var(--line); stroke-width: 1; fill: none; }
 .axis { stroke: var(--soft); stroke-width: 1; fill: none; }
@@ -58,27 +81,35 @@ svg { display: block; width: 100%; height: auto; overflow: visible; font-family:
 .tick { font-size: 11.5px; fill: var(--soft); }
 .curve { fill: none; stroke: var(--curve); stroke-width: 1.8; stroke-linejoin: round; }
 .reference { stroke: var(--poly); stroke-width: 1.4; stroke-dasharray: 5 4; fill: none; }
+.now { fill: var(--curve); stroke: var(--panel); stroke-width: 1; } .dot { color: var(--curve); font-size: 11px; }
 .turn { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 1 3; fill: none; }
 .mark.monosemantic { fill: var(--mono); } .mark.polysemantic { fill: var(--poly); } .mark.dead { stroke: var(--dead); stroke-width: 2.2; fill: none; }
 .key { display: inline-block; width: 15px; height: 15px; vertical-align: -2px; margin-right: 4px; }
-.dash { white-space: nowrap; color: var(--poly); font-weight: 700; letter-spacing: -1px; }
-.counts { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: 6px 10px; }
+.dash { display: inline-block; width: 22px; border-top: 2px dashed var(--poly); vertical-align: middle; }
+.counts { align-content: start; display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: 6px 10px; }
 .counts div { grid-column: span 3; }
 .counts dt { font-size: 13px; color: var(--soft); }
 .counts dd { font-size: 20px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.2; }
-.counts .wide { grid-column: 1 / -1; } .counts .wide dd { font-size: 16px; line-height: 1.4; font-weight: 600; }
-.controls { margin-top: 12px; display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); gap: 10px 20px; }
-.field { min-width: 0; } .row { display: flex; justify-content: space-between; gap: 8px; }
+.counts .wide { grid-column: 1 / -1; } .counts .wide dd { font-size: 16px; line-height: 1.4; font-weight: 600; min-height: 2.8em; }
+.controls { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 16px; }
+.field { min-width: 0; } .row { display: flex; justify-content: space-between; gap: 8px; white-space: nowrap; } .more { display: none; }
 label { font-size: 13px; color: var(--soft); } output { white-space: nowrap; font-weight: 600; font-variant-numeric: tabular-nums; font-size: 14px; }
 input[type=range] { width: 100%; height: 28px; margin: 0; accent-color: var(--accent); }
 .pair { display: flex; gap: 6px; } .pair input { min-width: 0; }
-.status { margin-top: 10px; min-height: 2.9em; font-variant-numeric: tabular-nums; }
+.status { margin-top: 10px; font-size: 14px; font-variant-numeric: tabular-nums; }
+button.icon { padding: 0 9px; } button.icon svg { width: 20px; height: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 details { margin-top: 4px; font-size: 13px; } summary { cursor: pointer; color: var(--soft); padding: 4px 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; } th { color: var(--soft); }
 [hidden] { display: none !important; }
 @container (min-width: 400px) { .counts .third { grid-column: span 2; } }
-@container (min-width: 620px) { .lab { padding: 18px; } .stage { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); } .top .field { flex-basis: 240px; } }
+@container (max-width: 399px) { .lab { padding: 10px; } .stage > * { padding: 8px 10px; } .buttons { gap: 6px; } button { padding: 0 9px; } button.main { min-width: 82px; } }
+@container (min-width: 620px) {
+  .lab { padding: 18px; } .top .field { flex-basis: 240px; }
+  .stage { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); gap: 12px; } .side { grid-area: 1 / 2; } .controls { grid-column: 1 / -1; gap: 10px 20px; }
+  .sliders { grid-template-columns: repeat(4, minmax(0, 1fr)); } .others { grid-template-columns: repeat(6, minmax(0, 1fr)); } .others > * { grid-column: span 2; } .others > .half { grid-column: span 3; }
+}
+@container (min-width: 860px) { .more { display: inline; } }
 @media print { .top, .controls, details { display: none; } }
 `;
 
@@ -90,35 +121,42 @@ const PAGE = `
       <button type="button" id="run" class="main">Run</button>
       <button type="button" id="step">Step</button>
       <button type="button" id="reset">Reset</button>
-      <button type="button" id="undo">Undo</button>
-      <button type="button" id="redo">Redo</button>
+      <button type="button" id="undo" class="icon" aria-label="Undo" title="Undo"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M8 5L3 10L8 15M3 10H14A6 6 0 0 1 14 20H10"/></svg></button>
+      <button type="button" id="redo" class="icon" aria-label="Redo" title="Redo"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M16 5L21 10L16 15M21 10H10A6 6 0 0 0 10 20H14"/></svg></button>
       <button type="button" id="search">Best of ${STARTS} starts</button>
       <button type="button" id="link">Copy link</button>
     </div>
   </div>
-  <p class="watch" id="watch"></p>
+  ${steady("p", 'class="watch" id="watch"', Object.values(PRESETS).flatMap(({title, watch}) => [watch, ownWords(title)])).replaceAll('class="ruler"', 'class="watch ruler"')}
   <div class="stage">
-    ${picture("view", WIDE, HIGH, "")}
+    <figure class="sight">
+      ${picture("view", WIDE, HIGH, Object.values(VIEW_TITLES))}
+      <div class="foot">
+        <div class="angles" id="angles">${slider("turn", "Turn", -180, 180, 5)}${slider("tilt", "Tilt", -90, 90, 5)}</div>
+        <p class="legend" id="legend"></p>
+      </div>
+      <progress id="progress" max="1" value="0" aria-label="Training"></progress>
+    </figure>
+    <div class="controls sliders" role="group" aria-label="Data and size">
+      ${slider("sparsity", "Sparsity", 0, SPARSITIES.length - 1, 1)}
+      ${slider("decay", 'Importance<span class="more"> decay</span>', LIMITS.decay[0], LIMITS.decay[1], 0.01)}
+      ${slider("n", "Features", LIMITS.n[0], LIMITS.n[1], 1)}
+      ${slider("m", "Hidden units", LIMITS.m[0], LIMITS.m[1], 1)}
+    </div>
+    <div class="controls others" role="group" aria-label="Model and training">
+      ${choice("task", "Model", TASKS).replace("field", "field half")}
+      ${choice("sets", "Features are active", SETS).replace("field", "field half")}
+      <div class="field"><label for="seed">Seed</label><div class="pair"><input type="number" id="seed" min="${LIMITS.seed[0]}" max="${LIMITS.seed[1]}" step="1" inputmode="numeric"><button type="button" id="next">Next</button></div></div>
+      ${choice("steps", "Training steps", Object.fromEntries(LENGTHS.map(k => [k, thousands(k)])))}
+      ${choice("speed", "Speed", Object.fromEntries(Object.entries(SPEEDS).map(([key, [text]]) => [key, text])))}
+    </div>
     <div class="side">
-      <dl class="counts" id="counts"></dl>
-      ${picture("bars", SIDE, 116, "")}
-      ${picture("loss", SIDE, 116, "")}
+      ${steady("dl", 'class="counts" id="counts"', [counted(["features represented", "20 of 20"], ["relative loss", "0.0012"], ...KINDS.map(kind => [kind, "12", "third"]), ["features in neurons", "3 in 2", "wide"])]).replace('class="ruler"', 'class="counts ruler"')}
+      <figure>${picture("bars", SIDE, 116, Object.values(BARS_TITLES))}</figure>
+      <figure>${picture("loss", SIDE, 116, LOSS_TITLES)}</figure>
     </div>
   </div>
-  <div class="controls" role="group" aria-label="Settings">
-    ${slider("sparsity", "Sparsity", 0, SPARSITIES.length - 1, 1)}
-    ${slider("decay", "Importance decay", LIMITS.decay[0], LIMITS.decay[1], 0.01)}
-    ${slider("n", "Features", LIMITS.n[0], LIMITS.n[1], 1)}
-    ${slider("m", "Hidden units", LIMITS.m[0], LIMITS.m[1], 1)}
-    ${slider("turn", "Turn the picture", -180, 180, 5)}
-    ${slider("tilt", "Tilt the picture", -90, 90, 5)}
-    ${choice("task", "Model", TASKS)}
-    ${choice("sets", "Features are active", SETS)}
-    <div class="field"><label for="seed">Seed</label><div class="pair"><input type="number" id="seed" min="${LIMITS.seed[0]}" max="${LIMITS.seed[1]}" step="1" inputmode="numeric"><button type="button" id="next">Next</button></div></div>
-    ${choice("steps", "Training steps", Object.fromEntries(LENGTHS.map(k => [k, thousands(k)])))}
-    ${choice("speed", "Speed", Object.fromEntries(Object.entries(SPEEDS).map(([key, [text]]) => [key, text])))}
-  </div>
-  <p class="status" id="status" role="status" aria-live="polite"></p>
+  ${steady("p", 'class="status" id="status" role="status" aria-live="off"', [LONG_STATUS]).replace('class="ruler"', 'class="status ruler"')}
   <details id="numbers"><summary>The weights as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Weights"></div></details>
 </section>`;
 
@@ -148,14 +186,19 @@ class Lab {
     this.themed();
     // a page that is loaded again, or gone back to, is where the reader left it
     if (linked && !["reload", "back_forward"].includes(performance.getEntriesByType("navigation")[0]?.type)) this.land();
-    // a lab begins when it is first seen
-    this.watcher = new IntersectionObserver(entries => {
-      if (entries.some(entry => entry.isIntersecting)) {
-        this.watcher.disconnect();
-        if (!this.trainer.total) this.run();
-      }
+    // a lab begins when half of its picture is first seen, and rests while nothing of it is
+    const first = new IntersectionObserver(entries => {
+      if (!entries.some(({intersectionRatio}) => intersectionRatio >= 0.5)) return;
+      first.disconnect();
+      if (!this.trainer.total && !this.isOwn) this.run();
+    }, {threshold: 0.5});
+    first.observe(this.part.view);
+    const rest = new IntersectionObserver(entries => {
+      this.isAway = !entries.at(-1).isIntersecting;
+      if (!this.isAway && this.running) this.resume();
     });
-    this.watcher.observe(host);
+    rest.observe(host);
+    this.watchers = [first, rest];
   }
 
   // settings ............................................................................................
@@ -243,6 +286,11 @@ class Lab {
     this.label();
   }
 
+  /** What the control in hand has changed was no change. */
+  takeBack(control) {
+    if (this.gesture === control) this.travel(this.past, []);
+  }
+
   /** Go to the last snapshot of `from`; what there is now becomes the last of `to`. */
   travel(from, to) {
     if (!from.length) return;
@@ -268,34 +316,44 @@ class Lab {
   run() {
     if (this.trainer.finished && !this.search) this.trainer.aim(this.state);
     this.running = true;
-    this.owed = 0;
-    this.last = this.spoken = performance.now();
+    this.prefix = "";
     this.label();
+    this.resume();
+  }
+
+  resume() {
+    this.owed = 0;
+    this.last = performance.now();
     this.frame ??= requestAnimationFrame(now => this.tick(now));
   }
 
   pause() {
     this.running = false;
-    this.settle();
+    const words = this.settle();
     this.label();
     this.draw();
-    this.say();
+    this.say(words);
     this.write();
   }
 
-  /** End a search: the model that it leaves has a seed, which the page and its address name from now on. */
+  /**
+   * End a search: the model that it leaves has a seed, which the page and its address name from now on.
+   * Returns what the search has found, in words.
+   */
   settle() {
-    if (!this.search) return;
+    if (!this.search) return "";
+    const words = this.found();
     this.search = null;
     this.state = complete({...this.state, seed: this.trainer.state.seed});
     this.controls();
     this.remember();
+    return words;
   }
 
   /** Between two pictures: train as long as the budget allows, and no faster than was asked for. */
   tick(now) {
     this.frame = null;
-    if (!this.running) return;
+    if (!this.running || this.isAway) return;
     const began = performance.now(), until = began + (this.isHeld() ? HELD_BUDGET : FRAME_BUDGET);
     if (this.search) this.explore(until);
     else {
@@ -313,7 +371,6 @@ class Lab {
       this.draw();
       this.drawn = now;
     }
-    if (now - this.spoken > 4000) this.say();
     this.frame = requestAnimationFrame(later => this.tick(later));
   }
 
@@ -330,20 +387,29 @@ class Lab {
       search.results.push({loss, trainer: search.trainer, seen: measure(search.trainer)});
       if (loss <= Math.min(...search.results.map(result => result.loss))) this.trainer = search.trainer;
       search.trainer = null;
-      if (search.results.length === STARTS) return this.found();
+      if (search.results.length === STARTS) return this.pause();
     }
   }
 
+  /** What a search has found, or found so far. */
   found() {
-    const {results} = this.search, output = this.state.task === "output";
+    const {results} = this.search, output = this.state.task === "output", all = results.length === STARTS;
+    if (!results.length) return "Stopped before the first start had ended. ";
     const tally = new Map();
     for (const {seen} of results) {
       const word = output ? plural(seen.nRepresented, "feature") : `${seen.counts[2]} polysemantic`;
       tally.set(word, (tally.get(word) ?? 0) + 1);
     }
-    this.pause();
-    const counted = [...tally].sort((a, b) => b[1] - a[1]).map(([word, times]) => `${word} in ${times}`).join(", ");
-    this.say(`Of ${STARTS} starts: ${counted}. Seed ${this.state.seed} has the lowest loss, ${short(Math.min(...results.map(result => result.loss)))}. `);
+    const words = [...tally].sort((a, b) => b[1] - a[1]).map(([word, times]) => `${word} in ${times}`).join(", ");
+    const first = all ? `Of ${STARTS} starts` : `Stopped after ${results.length} of ${STARTS} starts`;
+    return `${first}: ${words}. Seed ${this.trainer.state.seed} has the lowest loss${all ? "" : " so far"}, ${short(Math.min(...results.map(result => result.loss)))}. `;
+  }
+
+  /** How far a search is, and how far it is in words. */
+  searched() {
+    const {results, trainer} = this.search, done = trainer?.done ?? 0, lowest = Math.min(...results.map(({loss}) => loss));
+    const words = `Start ${Math.min(STARTS, results.length + 1)} of ${STARTS}, step ${thousands(done)} of ${thousands(this.state.steps)}.`;
+    return [(results.length + done / this.state.steps) / STARTS, results.length ? `${words} Lowest loss so far ${short(lowest)}, seed ${this.trainer.state.seed}.` : words];
   }
 
   // what the reader does ................................................................................
@@ -371,6 +437,7 @@ class Lab {
     on(part.reset, "click", () => {
       this.settle();
       this.keep();
+      this.isOwn = true;
       this.restart();
       this.pause();
     });
@@ -380,7 +447,6 @@ class Lab {
       this.restart();
       this.search = {first: this.state.seed, results: []};
       this.run();
-      this.say(`Training ${STARTS} starts. `);
     });
     on(part.link, "click", async () => {
       this.remember();
@@ -415,19 +481,27 @@ class Lab {
     on(part.view, "pointerdown", event => {
       if (!part.view.classList.contains("solid")) return;
       part.view.setPointerCapture(event.pointerId);
-      this.keep();
       this.held = {x: event.clientX, y: event.clientY, ...this.angles};
     });
     on(part.view, "pointermove", event => {
       if (!this.held) return;
       const around = (this.held.turn + (event.clientX - this.held.x) / 2 + 180) % 360;
       const turn = (around < 0 ? around + 360 : around) - 180;
-      this.turnTo({turn, tilt: clamp(this.held.tilt + (event.clientY - this.held.y) / 2, [-90, 90])});
+      this.keep("drag");
+      // a finger turns: up and down it scrolls
+      const tilt = event.pointerType === "touch" ? this.held.tilt : clamp(this.held.tilt + (event.clientY - this.held.y) / 2, [-90, 90]);
+      this.turnTo({turn, tilt});
     });
-    for (const end of ["pointerup", "pointercancel"]) on(part.view, end, () => {
-      if (this.held) this.remember();
+    on(part.view, "pointerup", () => {
       this.held = null;
+      if (this.gesture === "drag") this.remember();
     });
+    on(part.view, "pointercancel", () => {
+      this.held = null;
+      this.takeBack("drag");
+    });
+    // where a finger that came down on a slider turns out to scroll, the slider has not been moved
+    for (const key of ["sparsity", "decay", "n", "m", "turn", "tilt"]) on(part[key], "pointercancel", () => this.takeBack(key));
     if (this.name) on(window, "hashchange", () => {
       const wanted = readAddress(location.hash, this.name);
       if (!wanted) return this.write({keepPlace: true}); // a click in the contents
@@ -475,7 +549,7 @@ class Lab {
     const {title, watch} = PRESETS[state.preset];
     this.root.querySelector(".lab").setAttribute("aria-label", `Toy model lab: ${own ? "settings of your own" : title}`);
     part.preset.value = own ? "own" : state.preset;
-    part.watch.textContent = own ? `Settings of your own, from “${title}”. Choose an experiment to go back.` : watch;
+    part.watch.textContent = own ? ownWords(title) : watch;
     for (const key of ["task", "sets", "speed", "seed", "decay", "n", "m"]) part[key].value = state[key];
     const lengths = [...new Set([...LENGTHS, state.steps])].sort((a, b) => a - b);
     if (lengths.length !== part.steps.length || !lengths.every((k, at) => part.steps.options[at].value === String(k)))
@@ -488,7 +562,8 @@ class Lab {
     part.m.max = state.task === "output" ? 3 : LIMITS.m[1];
     part.m.value = state.m;
     const solid = this.isSolid();
-    part["turn-field"].hidden = part["tilt-field"].hidden = !solid;
+    part.angles.classList.toggle("off", !solid);
+    part.legend.classList.toggle("off", solid);
     part.view.classList.toggle("solid", solid);
     const shown = {
       sparsity: percent(state.sparsity), decay: state.decay === 1 ? "equal" : `× ${state.decay.toFixed(2)}`, n: String(state.n), m: String(state.m),
@@ -501,12 +576,11 @@ class Lab {
     }
     part.link.hidden = !this.name;
     const neurons = state.task !== "output";
-    part["view-title"].textContent = neurons
-      ? `Input weights of each neuron, stacked by feature${state.task === "absolute" ? "; largest = 1" : ""}`
-      : `Direction of each feature; 0 matters most${solid ? ". Drag to turn" : ""}`;
-    part["bars-title"].textContent = neurons ? "How far each feature moves its own output" : "Share of a dimension that each feature gets";
-    part["loss-title"].innerHTML = this.trainer.features.independent
-      ? 'Loss, and the best without superposition <span class="dash" aria-hidden="true">╌╌</span>' : "Loss";
+    part["view-title"].textContent = VIEW_TITLES[neurons ? state.task : solid ? "solid" : "plane"];
+    part["bars-title"].textContent = BARS_TITLES[neurons ? "neurons" : "directions"];
+    part["loss-title"].innerHTML = LOSS_TITLES[this.trainer.features.independent ? 0 : 1];
+    const words = neurons ? `${legend("monosemantic")}clean &ensp;${legend("polysemantic")}shared &ensp;${legend("dead")}dead` : "Shaded: the shape of the features represented";
+    if (part.legend.innerHTML !== words && this.keyed !== words) part.legend.innerHTML = this.keyed = words;
     this.label();
   }
 
@@ -514,9 +588,18 @@ class Lab {
   draw() {
     const turns = this.running && this.isHeld();
     this.beside = turns && !this.beside;
-    this.seen = measure(this.trainer);
+    this.seen = {...measure(this.trainer), loss: this.heldOutLoss()};
     if (!this.beside) this.drawView();
     if (this.beside || !turns) this.drawSide();
+  }
+
+  /** The held-out loss of the model that is drawn: at rest on many inputs, in training on fewer and now and then. */
+  heldOutLoss() {
+    const {trainer} = this, {features, total} = trainer, now = performance.now(), samples = this.running ? SMALL_SAMPLE : LARGE_SAMPLE;
+    const known = this.evaluated, same = known?.trainer === trainer && known.features === features;
+    if (same && (known.total === total && known.samples >= samples || this.running && now - known.at < EVALUATE)) return known.loss;
+    this.evaluated = {trainer, features, total, samples, at: now, loss: trainer.evaluate(samples)};
+    return this.evaluated.loss;
   }
 
   drawView() {
@@ -528,27 +611,38 @@ class Lab {
     const {trainer, part, seen} = this, look = {dark: this.dark};
     drawBars(part.bars, trainer, seen, look);
     drawLoss(part.loss, trainer, seen);
-    const [dead, mono, poly] = seen.counts, ratio = seen.reference > 0 && seen.loss !== null ? short(seen.loss / seen.reference) : null;
+    const [dead, mono, poly] = seen.counts, ratio = seen.reference > 0 ? short(seen.loss / seen.reference) : null;
     const entries = [["features represented", `${seen.nRepresented} of ${trainer.model.n}`]];
-    entries.push(ratio ? ["relative loss", ratio] : ["loss", seen.loss === null ? "–" : short(seen.loss)]);
+    entries.push(ratio ? ["relative loss", ratio] : ["loss", short(seen.loss)]);
     if (trainer.model.task === "output") {
+      if (ratio) entries.push(["loss", short(seen.loss)]);
       entries.push(["arrangement", arrangement(trainer.model, seen.represented) || "no regular shape", "wide"]);
     } else {
       for (const [kind, count] of [["monosemantic", mono], ["polysemantic", poly], ["dead", dead]]) entries.push([kind, `${legend(kind)}${count}`, "third"]);
       entries.push(["features in neurons", describe(seen.parts), "wide"]);
     }
-    if (this.search) entries.push(["starts tried", `${this.search.results.length} of ${STARTS}`, "wide"]);
-    const words = entries.map(([term, value, kind = ""]) => `<div class="${kind}"><dt>${term}</dt><dd>${value}</dd></div>`).join("");
+    const words = counted(...entries);
     if (words !== this.words) part.counts.innerHTML = this.words = words;
+    if (!this.running || performance.now() - this.spoken > REFRESH) this.speak();
   }
 
-  /** For a reader who listens: now and then while training, and at every stop. */
+  /** What the model is, with `prefix` in front of it until training goes on. */
   say(prefix = "") {
-    const text = summary(this.trainer, this.seen);
+    this.prefix = prefix;
+    this.speak();
+  }
+
+  /** The status line follows training; a reader who listens hears it at every stop. */
+  speak() {
+    const {part, search, running} = this, [share, progress] = search ? this.searched() : [this.trainer.done / this.state.steps, ""];
+    const text = progress || summary(this.trainer, this.seen);
     this.spoken = performance.now();
-    this.part.status.textContent = prefix + text;
-    this.part.view.setAttribute("aria-label", text);
-    this.part.view.removeAttribute("aria-labelledby");
+    part.progress.value = share;
+    part.status.setAttribute("aria-live", running ? "off" : "polite");
+    const words = this.prefix + text;
+    if (part.status.textContent !== words) part.status.textContent = words;
+    if (!running || !part.view.hasAttribute("aria-label")) part.view.setAttribute("aria-label", text);
+    part.view.removeAttribute("aria-labelledby");
     this.table();
   }
 
@@ -568,7 +662,7 @@ class Lab {
     this.running = false;
     this.controller.abort();
     this.observer.disconnect();
-    this.watcher.disconnect();
+    for (const watcher of this.watchers) watcher.disconnect();
   }
 }
 

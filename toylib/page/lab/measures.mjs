@@ -28,13 +28,21 @@ export function featuresOfNeurons(C, n, theta = THETA, deadBelow = DEAD_BELOW) {
   return neurons;
 }
 
-/** How far feature i, switched on, moves its own output towards its target. */
-export function gains(model) {
-  const rest = model.b.map(b => Math.max(0, b));
-  return Array.from({length: model.n}, (_, i) => {
-    const moved = respond(model, i, 1)[i] - rest[i];
-    return model.task === "absolute" ? (moved + respond(model, i, -1)[i] - rest[i]) / 2 : moved;
-  });
+/**
+ * How far feature i, switched on, moves its own output towards its target: a mean over the signs it has. Given
+ * the units, a feature is probed as it occurs: those that are always active together are switched on together.
+ */
+export function gains(model, units = null) {
+  const {n, b, task} = model, gain = Array(n).fill(0);
+  const together = units?.flatMap(({first, size, apart}) => (apart ? Array.from({length: size}, (_, k) => [first + k, 1]) : [[first, size]]));
+  for (const [first, size] of together ?? Array.from({length: n}, (_, i) => [i, 1])) {
+    const nSigns = task === "absolute" ? 2 ** size : 1;
+    for (let signs = 0; signs < nSigns; signs++) {
+      const out = respond(model, Array.from({length: size}, (_, k) => [first + k, (signs >> k) & 1 ? -1 : 1]));
+      for (let i = first; i < first + size; i++) gain[i] += (out[i] - Math.max(0, b[i])) / nSigns;
+    }
+  }
+  return gain;
 }
 
 /** Share of a hidden dimension that each feature gets, |W_i|^2 / sum_j (W_i/|W_i| . W_j)^2. */
@@ -76,21 +84,24 @@ export function noSuperpositionLoss({p, importance, independent}, represented) {
   return cost.slice(represented).reduce((a, b) => a + b, 0);
 }
 
-/** All that the page says about a model. */
+/** The same with as many features as the model could have if none shared. */
+function withoutSuperposition({model: {task, n, m}, features}) {
+  return noSuperpositionLoss(features, task === "absolute" ? Math.floor(m / 2) : Math.min(n, m));
+}
+
+/** All that the page says about a model, but its loss. */
 export function measure(trainer) {
   const {model, features} = trainer;
-  const gain = gains(model);
+  const gain = gains(model, features.units);
   const represented = gain.map(g => g > 0.5);
   const neurons = featuresOfNeurons(contributions(model), model.n);
   const kinds = neurons.map(has => Math.min(2, has.length));
-  const reference = noSuperpositionLoss(features, model.task === "absolute" ? Math.floor(model.m / 2) : Math.min(model.n, model.m));
   return {
-    gain, represented, neurons, kinds, reference,
+    gain, represented, neurons, kinds, reference: withoutSuperposition(trainer),
     nRepresented: represented.filter(Boolean).length,
     counts: KINDS.map((_, kind) => kinds.filter(k => k === kind).length),
     D: model.task === "output" ? dimensionality(model) : null,
     parts: model.task === "output" ? null : regime(neurons, represented),
-    loss: trainer.history.length ? trainer.history.at(-1)[1] : null,
   };
 }
 
@@ -98,16 +109,37 @@ export function measure(trainer) {
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const percent = share => `${Number((100 * share).toFixed(1))}%`;
-const short = value => (value === 0 ? "0" : value < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3))));
+const short = value => (value < 1e-6 ? "under 1e-6" : value < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
 const thousands = value => String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 
-/** The name of the arrangement of the represented features, if it has one. */
+const norm = v => Math.hypot(...v);
+const cos = (a, b) => a.reduce((sum, x, j) => sum + x * b[j], 0) / (norm(a) * norm(b));
+const armOf = ({m, W_in}, i) => Array.from(W_in.subarray(i * m, i * m + m));
+
+/** These features in groups whose arms lie on one another, within eleven degrees. */
+export function coincident(model, features) {
+  const groups = [];
+  for (const i of features) {
+    const group = groups.find(([first]) => cos(armOf(model, first), armOf(model, i)) > 0.98);
+    if (group) group.push(i);
+    else groups.push([i]);
+  }
+  return groups;
+}
+
+/** The arrangement of the represented features, and how many share an arm; nothing where it has no name. */
 export function arrangement(model, represented) {
-  const {m, W_in: W} = model;
-  const vectors = represented.flatMap((is, i) => (is ? [Array.from(W.subarray(i * m, i * m + m))] : []));
-  const k = vectors.length;
-  const norm = v => Math.hypot(...v);
-  const cos = (a, b) => a.reduce((sum, x, j) => sum + x * b[j], 0) / (norm(a) * norm(b));
+  const arms = coincident(model, represented.flatMap((is, i) => (is ? [i] : [])));
+  const largest = Math.max(0, ...arms.map(arm => arm.length));
+  if (largest < 2) return shapeOf(model, arms);
+  const even = arms.every(arm => arm.length === largest);
+  const shape = shapeOf(model, arms) || (arms.length === 1 ? "one direction" : `${arms.length} directions`);
+  return `${shape}, ${even ? ["two", "three"][largest - 2] ?? largest : `up to ${largest}`} features an arm`;
+}
+
+/** The name of the shape that the first of each group make, if it has one. */
+function shapeOf(model, arms) {
+  const {m} = model, vectors = arms.map(([i]) => armOf(model, i)), k = vectors.length;
   const near = (x, y) => Math.abs(x - y) < 0.2;
   const all = [];
   for (let a = 0; a < k; a++) for (let b = a + 1; b < k; b++) all.push(cos(vectors[a], vectors[b]));
@@ -166,12 +198,12 @@ function summary(trainer, seen) {
   if (model.task === "output") found += ` in ${model.m} dimensions${shape ? `, ${shape}` : ""}`;
   else {
     const [dead, mono, poly] = seen.counts;
-    const needed = whetherNeeded(model, seen);
+    const needed = state.sets.startsWith("together") ? "" : whetherNeeded(model, seen); // it speaks of one at a time
     found += ` by ${plural(model.m, "neuron")}: ${mono} monosemantic, ${poly} polysemantic, ${dead} dead (${describe(seen.parts)})${needed && `; ${needed}`}`;
   }
-  let loss = seen.loss === null ? "" : ` Loss ${short(seen.loss)}`;
-  if (loss && seen.reference > 0) loss += `, ${short(seen.loss / seen.reference)} of the best without superposition`;
-  return `${steps}. ${found}.${loss && `${loss}.`}`;
+  let loss = ` Loss ${short(seen.loss)}`;
+  if (seen.reference > 0) loss += `, ${short(seen.loss / seen.reference)} of the best without superposition`;
+  return `${steps}. ${found}.${loss}.`;
 }
 
 // --- state and address -----------------------------------------------------------------------------------

@@ -364,12 +364,13 @@ function alongLines(model, lines, importance, {W_in: grad_in, W_out: grad_out, b
   return loss;
 }
 
-/** The model's output (n,) at the input that has `x` at feature `i` and nothing else. */
-function respond(model, i, x) {
+/** The model's output (n,) at the input that has these [feature, value] and nothing else. */
+function respond(model, active) {
   const {n, m, W_in, W_out, b} = model;
   const out = Float64Array.from(b);
   for (let j = 0; j < m; j++) {
-    let h = W_in[i * m + j] * x;
+    let h = 0;
+    for (const [i, x] of active) h += W_in[i * m + j] * x;
     if (model.hiddenRelu && h < 0) h = 0;
     if (h) for (let k = 0; k < n; k++) out[k] += W_out[k * m + j] * h;
   }
@@ -386,6 +387,9 @@ function cosine(t) {
   return mirrored ? -sum : sum;
 }
 
+const LARGE_SAMPLE = 65536, SMALL_SAMPLE = 8192; // held-out inputs: for a model at rest, and for one in motion
+const heldOut = new WeakMap(); // by the features that they are drawn from
+
 /** A model, its data and its optimiser (Adam along a cosine to 0, as toylib.training.train). */
 export class Trainer {
   constructor(state) {
@@ -398,6 +402,7 @@ export class Trainer {
     this.total = 0;
     this.history = []; // [step, mean loss since the record before]
     this.turns = []; // steps at which the settings changed
+    this.spans = []; // {from, reference}: the best loss without superposition, from a step on
     this.aim(state);
   }
 
@@ -413,6 +418,7 @@ export class Trainer {
       square.fill(0);
     }
     if (this.total) this.turns.push(this.total);
+    this.spans = [...this.spans.filter(({from}) => from < this.total), {from: this.total, reference: withoutSuperposition(this)}];
     this.powers = [1, 1];
     this.done = 0;
     this.sum = this.counted = 0;
@@ -435,6 +441,7 @@ export class Trainer {
     for (const array of arrays) array.set(numbers.slice(at, (at += array.length)));
     this.given = true;
     this.total = this.done = clamp(Math.round(done) || 0, [0, this.state.steps]);
+    this.spans[0].from = this.total; // what was before it is not known
     return true;
   }
 
@@ -477,10 +484,14 @@ export class Trainer {
   }
 
   /** Loss on held-out inputs, the same for every model of these settings; in strata wherever there are any. */
-  evaluate(samples = 4096) {
-    const {features, model} = this, batch = makeBatch(samples, model.n);
-    const shares = sharesOf(features, samples, features.strata.rest > 0 ? "strata" : "sampled");
-    draw(features, new Random(0, HELD_OUT), batch, shares.given);
+  evaluate(samples = LARGE_SAMPLE) {
+    const {features, model} = this;
+    if (heldOut.get(features)?.batch.size !== samples) {
+      const batch = makeBatch(samples, model.n), shares = sharesOf(features, samples, features.strata.rest > 0 ? "strata" : "sampled");
+      draw(features, new Random(0, HELD_OUT), batch, shares.given);
+      heldOut.set(features, {batch, shares});
+    }
+    const {batch, shares} = heldOut.get(features);
     return lossAndGradients(model, batch, features.importance, makeGradients(model), shares) * (1 - features.empty);
   }
 }

@@ -3,14 +3,28 @@
 // --- pictures --------------------------------------------------------------------------------------------
 
 const SVG = "http://www.w3.org/2000/svg";
-const VIRIDIS = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b"].map(hex => [0, 2, 4].map(at => parseInt(hex.slice(at, at + 2), 16)));
+const LIGHTNESS = {light: [0.42, 0.58, 0.5], dark: [0.6, 0.8, 0.7]}; // of three neighbours, for contrast with the panel
 
-/** A feature's colour, from the most important (dark on light, light on dark) on, and the ink to write on it. */
-function featureColour(i, n, dark) {
-  const share = n > 1 ? i / (n - 1) : 0, at = (dark ? 1 - 0.72 * share : 0.88 * share) * (VIRIDIS.length - 1);
-  const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
-  const rgb = VIRIDIS[low].map((c, k) => Math.round(c + (at - low) * (VIRIDIS[low + 1][k] - c)));
-  return {fill: `rgb(${rgb})`, ink: 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2] > 125 ? "#111" : "#fff"};
+/** The colour of B. Ottosson's OKLab with this lightness and hue, and as much of the chroma as a screen has. */
+function oklch(lightness, chroma, hue) {
+  for (; ; chroma -= 0.005) {
+    const a = chroma * Math.cos(hue), b = chroma * Math.sin(hue);
+    const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3, m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+    const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
+    const linear = [4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s, -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s, -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s];
+    if (chroma < 0.005 || linear.every(c => c >= 0 && c <= 1)) return linear.map(c => clamp(c, [0, 1]));
+  }
+}
+
+/**
+ * A feature's colour and the ink to write on it. Hues run from violet, the most important, to pink in both themes;
+ * neighbours differ in lightness too. tests/test_lab.py measures how far apart any two of twenty are.
+ */
+export function featureColour(i, n, dark) {
+  const hue = ((285 - (n > 1 ? (330 * i) / (n - 1) : 0)) * Math.PI) / 180;
+  const linear = oklch(LIGHTNESS[dark ? "dark" : "light"][i % 3], 0.14, hue);
+  const rgb = linear.map(c => Math.round(255 * (c <= 0.0031308 ? 12.92 * c : 1.055 * c ** (1 / 2.4) - 0.055)));
+  return {fill: `rgb(${rgb})`, ink: 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 ? "#000" : "#fff"};
 }
 
 /** Set attributes of the k-th child of `parent` with this name, made if need be; `trim` takes the rest away. */
@@ -61,6 +75,19 @@ function hullEdges(points, m) {
 }
 
 const WIDE = 400, HIGH = 340;
+const SHORT = 0.15; // an arm that is shorter has no number at its tip
+
+/** How far to move the tips of arms that lie on one another, so that they stand side by side: feature to [x, y]. */
+function besideEachOther(model, features, tips, centre) {
+  const moved = new Map();
+  for (const group of coincident(model, features)) {
+    const [x, y] = [tips[group[0]].x - centre.x, tips[group[0]].y - centre.y], long = Math.hypot(x, y) || 1;
+    const far = group.map(i => Math.hypot(tips[i].x - centre.x, tips[i].y - centre.y)).sort((p, q) => p - q);
+    if (far.every((r, k) => !k || r - far[k - 1] > 19)) continue; // told apart by their lengths
+    group.forEach((i, k) => moved.set(i, [-y, x].map(c => (c / long) * 17 * (k - (group.length - 1) / 2))));
+  }
+  return moved;
+}
 
 /** The features' directions: in the plane as they are, in space turned and seen from nearby. */
 function drawVectors(svg, {model}, seen, {dark, turn, tilt}) {
@@ -94,8 +121,9 @@ function drawVectors(svg, {model}, seen, {dark, turn, tilt}) {
   else for (const [i, j] of edges) pen.draw("path", {d: path([dots[i], dots[j]]), class: "edge", "stroke-opacity": 0.25 + 0.2 * (dots[i].z + dots[j].z + 2) / 2});
   const order = vectors.map((v, i) => ({i, at: project(v), long: Math.hypot(...v)})).sort((p, q) => p.at.z - q.at.z || q.i - p.i);
   const centre = project(vectors[0].map(() => 0));
-  for (const {i, at, long} of order) {
-    const {fill, ink} = featureColour(i, n, dark), small = long < 0.15;
+  const aside = besideEachOther(model, order.filter(({long}) => long >= SHORT).map(({i}) => i).sort((p, q) => p - q), vectors.map(project), centre);
+  for (const {i, at: tip, long} of order) {
+    const {fill, ink} = featureColour(i, n, dark), small = long < SHORT, at = {...tip, x: tip.x + (aside.get(i)?.[0] ?? 0), y: tip.y + (aside.get(i)?.[1] ?? 0)};
     pen.draw("path", {d: path([centre, at]), stroke: fill, "stroke-width": 3.2 * at.size, "stroke-linecap": "round", fill: "none"});
     pen.draw("circle", {cx: at.x, cy: at.y, r: (small ? 4 : 9.5) * at.size, fill, class: "tip"});
     if (!small) pen.draw("text", {x: at.x, y: at.y + 4 * at.size, fill: ink, "text-anchor": "middle", "font-size": 11.5 * at.size, "font-weight": 600}, String(i));
@@ -164,12 +192,16 @@ function drawBars(svg, {model}, seen, {dark}) {
   pen.trim();
 }
 
-/** The loss over steps, on a log scale, with the best loss without superposition and where settings changed. */
+/**
+ * The loss over steps, on a log scale, with the held-out loss now, where settings changed, and from each change on
+ * the best loss without superposition.
+ */
 function drawLoss(svg, trainer, seen) {
   const pen = new Pen(svg), high = 116, foot = 18, left = 42, {history, total, done, state} = trainer;
   const losses = history.map(([, loss]) => Math.max(loss, 1e-9));
-  const reference = seen.reference > 0 ? seen.reference : null;
-  const top = Math.max(...losses, reference ?? 0, 1e-8) * 1.15, bottom = Math.max(1e-6 * top, Math.min(...losses, reference ?? Infinity, top / 8) * 0.8);
+  const spans = trainer.spans.map(({from, reference}, k) => ({from, reference, to: trainer.spans[k + 1]?.from ?? total - done + state.steps})).filter(({reference}) => reference > 0);
+  const all = [...losses, ...spans.map(({reference}) => reference), Math.max(seen.loss, 1e-9)];
+  const top = Math.max(...all, 1e-8) * 1.15, bottom = Math.max(1e-6 * top, Math.min(...all, top / 8) * 0.8);
   const x = step => left + ((SIDE - left - 4) * step) / Math.max(1, total - done + state.steps);
   const y = loss => 6 + ((high - foot - 6) * Math.log(top / clamp(loss, [bottom, top]))) / Math.log(top / bottom);
   const between = Array.from({length: 19}, (_, k) => k - 12).filter(k => 10 ** k > bottom && 10 ** k < top);
@@ -180,12 +212,13 @@ function drawLoss(svg, trainer, seen) {
   pen.draw("path", {d: `M${left} 6V${high - foot}H${SIDE}`, class: "axis"});
   const turns = trainer.turns.map(x).reduce((kept, at) => (at - (kept.at(-1) ?? -9) < 4 ? kept : [...kept, at]), []);
   pen.draw("path", {d: turns.map(at => `M${at.toFixed(1)} 6V${high - foot}`).join(""), class: "turn"});
-  if (reference) pen.draw("path", {d: `M${left} ${y(reference).toFixed(1)}H${SIDE}`, class: "reference"});
+  pen.draw("path", {d: spans.map(({from, to, reference}) => `M${x(from).toFixed(1)} ${y(reference).toFixed(1)}H${x(to).toFixed(1)}`).join(""), class: "reference"});
   if (history.length > 1) {
     const thin = Math.ceil(history.length / 160);
     const points = history.filter((_, k) => k % thin === 0 || k === history.length - 1);
     pen.draw("path", {d: points.map(([step, loss], k) => `${k ? "L" : "M"}${x(step).toFixed(1)} ${y(Math.max(loss, 1e-9)).toFixed(1)}`).join(""), class: "curve"});
   }
+  pen.draw("circle", {cx: x(total), cy: y(Math.max(seen.loss, 1e-9)), r: 3.5, class: "now"});
   pen.draw("text", {x: SIDE, y: high - 4, "text-anchor": "end", class: "tick"}, `${thousands(total - done + state.steps)} steps`);
   pen.draw("text", {x: left, y: high - 4, class: "tick"}, "0");
   pen.trim();

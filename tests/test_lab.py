@@ -808,7 +808,8 @@ def test_the_matrix_is_the_papers_and_shows_the_bias(visit: Any) -> None:
     page.locator("#matrix summary").click()
     expect(page.locator("#through rect")).to_have_count(6 * 7)
     written = [
-        float(text.replace("\u2212", "-")) for text in page.locator("#through text.number").all_text_contents()
+        float(text.replace("\u2212", "-"))
+        for text in page.locator("#through text.number").all_text_contents()
     ]
     W, b = lab_value(page, f"[{WEIGHTS}, Array.from(lab.trainer.model.b)]")
     W = np.array(W).reshape(6, 2)
@@ -974,7 +975,9 @@ def test_a_search_says_how_far_it_is_and_what_it_had_found_when_it_was_stopped(v
     assert 0.05 <= lab_value(page, "lab.part.progress.value") < 1
     page.locator("#run").click()
     said = page.locator("#status").inner_text()
-    done, seed = re.match(r"Stopped after (\d+) of 20 starts: .* Seed (\d+) has the lowest loss so far", said).groups()
+    done, seed = re.match(
+        r"Stopped after (\d+) of 20 starts: .* Seed (\d+) has the lowest loss so far", said
+    ).groups()
     assert 1 <= int(done) < 20
     assert page.locator("#seed").input_value() == seed
 
@@ -1104,6 +1107,19 @@ def test_contents_and_back_keep_the_model(visit: Any) -> None:
     page.go_forward()
     page.wait_for_function("document.querySelector('.toylib-lab').lab.state.preset === 'digons'")
     assert page.url.endswith("#lab-1:preset=digons,speed=fast")
+
+
+def test_contents_keep_the_model_of_a_link_that_was_only_opened(visit: Any) -> None:
+    link = "lab-1:preset=digons,speed=fast,seed=7"
+    page = visit(Lab(preset="pentagon"), address=f"{HOME}#{link}", after='<h2 id="neurons">Neurons</h2>')
+    finished(page)  # it begins by itself
+    page.evaluate("location.hash = '#neurons'")
+    page.wait_for_url("**/#neurons;lab-1:preset=digons,seed=7,speed=fast")
+    plain = visit(Lab(preset="pentagon", speed="fast"), after='<h2 id="neurons">Neurons</h2>')
+    finished(plain)
+    plain.evaluate("location.hash = '#neurons'")
+    plain.wait_for_timeout(100)
+    assert plain.url == f"{HOME}#neurons"  # a lab that nobody changed leaves the address alone
 
 
 def test_a_link_carries_the_angles(visit: Any) -> None:

@@ -74,7 +74,7 @@ progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-pr
 progress::-moz-progress-bar { background: var(--accent); }
 figcaption { font-size: 13px; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; }
-#view.solid { cursor: grab; touch-action: pan-y; } input[type=range] { touch-action: pan-y; }
+#view.solid { cursor: grab; touch-action: pan-y pinch-zoom; } input[type=range] { touch-action: pan-y pinch-zoom; }
 #view.solid:active { cursor: grabbing; }
 .guide { stroke: var(--line); stroke-width: 1; fill: none; }
 .axis { stroke: var(--soft); stroke-width: 1; fill: none; }
@@ -191,6 +191,8 @@ class Lab {
     this.controller = new AbortController();
     this.listen();
     const linked = name && readAddress(location.hash, name);
+    this.isOwn = Boolean(linked);
+    this.written = JSON.stringify(linked || null);
     this.set(linked || state, {begin: false});
     this.themed();
     // a page that is loaded again, or gone back to, is where the reader left it
@@ -199,7 +201,7 @@ class Lab {
     const first = new IntersectionObserver(entries => {
       if (!entries.some(({intersectionRatio}) => intersectionRatio >= 0.5)) return;
       first.disconnect();
-      if (!this.trainer.total && !this.isOwn) this.run();
+      if (!this.trainer.total && !this.past.length) this.run();
     }, {threshold: 0.5});
     first.observe(this.part.view);
     const rest = new IntersectionObserver(entries => {

@@ -639,7 +639,7 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
         "n",
         "m",
     ]
-    wanted += ["task", "sets", "seed", "next", "steps", "speed"]
+    wanted += ["task", "sets", "seed", "next", "steps", "speed", "probe", "png", "json"]
     assert [name for name in wanted if name not in reached] == []
     assert [name for name in reached if name in wanted][: len(wanted)] == wanted  # in reading order
 
@@ -759,7 +759,7 @@ def test_the_loss_is_held_out_has_two_digits_and_is_that_of_the_model_shown(visi
     finished(page)
     for step in range(3):
         said = said_loss(page)
-        assert re.fullmatch(r"0\.0*[1-9]\d?", said), said
+        assert re.fullmatch(r"0\.0*[1-9]\d", said), said
         model = ReLUHiddenModel(10, 5, seeds=0).double()
         W, b = lab_value(page, f"[{WEIGHTS}, Array.from(lab.trainer.model.b)]")
         model.W.data = torch.tensor(W, dtype=torch.float64).reshape(1, 10, 5).mT
@@ -802,11 +802,80 @@ def test_the_best_without_superposition_stands_where_it_holds(visit: Any) -> Non
     assert len(line.findall(reference.get_attribute("d"))) == 2
 
 
+def test_the_matrix_is_the_papers_and_shows_the_bias(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", n=6, speed="fast", steps=500))
+    finished(page)
+    page.locator("#matrix summary").click()
+    expect(page.locator("#through rect")).to_have_count(6 * 7)
+    written = [
+        float(text.replace("\u2212", "-"))
+        for text in page.locator("#through text.number").all_text_contents()
+    ]
+    W, b = lab_value(page, f"[{WEIGHTS}, Array.from(lab.trainer.model.b)]")
+    W = np.array(W).reshape(6, 2)
+    np.testing.assert_allclose(np.reshape(written, (6, 7)), np.column_stack([W @ W.T, b]), atol=0.0051)
+    assert lab_value(page, f"({CONTRAST.replace('.tick', '.tick, .number')})(lab)")[0] >= 4.5
+    before = page.locator("#through text.number").all_text_contents()
+    page.locator("#next").click()
+    finished(page)
+    assert page.locator("#through text.number").all_text_contents() != before
+
+
+def test_a_feature_that_is_pointed_at_stands_out_in_every_picture(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    page.locator("#bars rect").nth(2).hover()
+    for name in ("view", "bars"):
+        faint = page.locator(f"#{name} [data-feature][opacity]").evaluate_all(
+            "nodes => [...new Set(nodes.map(node => node.dataset.feature))].sort()"
+        )
+        assert faint == ["0", "1", "3", "4"], name
+    page.locator("#status").hover()
+    expect(page.locator("[data-feature][opacity]")).to_have_count(0)
+
+
+def test_a_click_on_a_feature_shows_all_outputs(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", n=6, sets="together-2", speed="fast", steps=500))
+    finished(page)
+    page.locator("#view text").filter(has_text="3").click()
+    assert page.locator("#bars-title").inner_text() == "All outputs when features 2 to 3 are on"
+    assert page.locator("#probe").input_value() == "3"
+    model = ReLUOutputModel(6, 2, seeds=0).double()
+    W, b = lab_value(page, f"[{WEIGHTS}, Array.from(lab.trainer.model.b)]")
+    model.W.data = torch.tensor(W, dtype=torch.float64).reshape(1, 6, 2).mT
+    model.b_final.data = torch.tensor(b, dtype=torch.float64)[None]
+    x = torch.tensor([0, 0, 1, 1, 0, 0], dtype=torch.float64)[None, None]
+    np.testing.assert_allclose(lab_value(page, "lab.seen.outputs"), model(x)[0, 0].detach(), atol=1e-9)
+    page.locator("#n").fill("2")
+    finished(page)
+    assert page.locator("#probe").input_value() == ""  # the feature is gone
+    page.locator("#probe").select_option("0")
+    assert page.locator("#bars-title").inner_text() == "All outputs when features 0 to 1 are on"
+
+
+def test_picture_and_model_can_be_saved(visit: Any) -> None:
+    page = visit(Lab(preset="absolute-pairs", speed="fast", steps=500))
+    finished(page)
+    with page.expect_download() as saved:
+        page.locator("#json").click()
+    assert saved.value.suggested_filename == "toy-model.json"
+    model = json.loads(Path(saved.value.path()).read_text(encoding="utf-8"))
+    assert np.shape(model["W_in"]) == np.shape(model["W_out"]) == (3, 6)
+    assert np.ravel(model["W_in"]).tolist() == lab_value(page, WEIGHTS)
+    assert model["settings"] == lab_value(page, "lab.state")
+    with page.expect_download() as saved:
+        page.locator("#png").click()
+    picture = Path(saved.value.path()).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (1200, 1020)
+    assert len(picture) > 10_000  # not a blank one
+
+
 # --- nothing moves -----------------------------------------------------------------------------------------
 
 PLACES = """lab => {
   const top = lab.host.getBoundingClientRect().top;
-  const ids = ["view", "bars", "loss", "progress", "status", "numbers", "sparsity", "decay", "n", "m", "task", "sets", "seed", "next", "steps", "speed",
+  const ids = ["view", "bars", "loss", "progress", "status", "numbers", "sparsity", "decay", "n", "m", "task", "sets", "seed", "next", "steps", "speed", "probe", "png",
     "run", "step", "reset", "undo", "redo", "search", "link", "preset"];
   return Object.fromEntries(ids.map(id => [id, Math.round(lab.part[id].getBoundingClientRect().top - top)]));
 }"""
@@ -906,7 +975,9 @@ def test_a_search_says_how_far_it_is_and_what_it_had_found_when_it_was_stopped(v
     assert 0.05 <= lab_value(page, "lab.part.progress.value") < 1
     page.locator("#run").click()
     said = page.locator("#status").inner_text()
-    done, seed = re.match(r"Stopped after (\d+) of 20 starts: .* Seed (\d+) has the lowest loss so far", said).groups()
+    done, seed = re.match(
+        r"Stopped after (\d+) of 20 starts: .* Seed (\d+) has the lowest loss so far", said
+    ).groups()
     assert 1 <= int(done) < 20
     assert page.locator("#seed").input_value() == seed
 
@@ -1036,6 +1107,19 @@ def test_contents_and_back_keep_the_model(visit: Any) -> None:
     page.go_forward()
     page.wait_for_function("document.querySelector('.toylib-lab').lab.state.preset === 'digons'")
     assert page.url.endswith("#lab-1:preset=digons,speed=fast")
+
+
+def test_contents_keep_the_model_of_a_link_that_was_only_opened(visit: Any) -> None:
+    link = "lab-1:preset=digons,speed=fast,seed=7"
+    page = visit(Lab(preset="pentagon"), address=f"{HOME}#{link}", after='<h2 id="neurons">Neurons</h2>')
+    finished(page)  # it begins by itself
+    page.evaluate("location.hash = '#neurons'")
+    page.wait_for_url("**/#neurons;lab-1:preset=digons,seed=7,speed=fast")
+    plain = visit(Lab(preset="pentagon", speed="fast"), after='<h2 id="neurons">Neurons</h2>')
+    finished(plain)
+    plain.evaluate("location.hash = '#neurons'")
+    plain.wait_for_timeout(100)
+    assert plain.url == f"{HOME}#neurons"  # a lab that nobody changed leaves the address alone
 
 
 def test_a_link_carries_the_angles(visit: Any) -> None:

@@ -15,7 +15,10 @@ const VIEW_TITLES = {
   plane: "Direction of each feature; 0 matters most", solid: "Direction of each feature; 0 matters most. Drag to turn",
   copy: "Input weights of each neuron, stacked by feature", absolute: "Input weights of each neuron, stacked by feature; largest = 1",
 };
-const BARS_TITLES = {directions: "Share of a dimension that each feature gets", neurons: "How far each feature moves its own output"};
+const BARS_TITLES = {
+  directions: "Share of a dimension that each feature gets", neurons: "How far each feature moves its own output",
+  probe: (first, size) => (size > 1 ? `All outputs when features ${first} to ${first + size - 1} are on` : `All outputs when feature ${first} is on`),
+};
 const DASH = '<span class="dash" aria-hidden="true"></span>', DOT = '<span class="dot" aria-hidden="true">●</span>';
 const LOSS_TITLES = [`Loss in training, now ${DOT}, and the best without superposition ${DASH}`, `Loss in training, and now ${DOT}`];
 const LONG_STATUS = `Of ${STARTS} starts: 5 features in 12, 4 features in 7, 3 features in 1. Seed 1234 has the lowest loss, 0.0012. Step 10,000 of 10,000 since the last change. 20 of 20 features represented by 12 neurons: 10 monosemantic, 12 polysemantic, 0 dead (2 x 3 in 2 + 8 clean); 10 must be shared to copy 18 features exactly, one at a time. Loss 0.0012, 0.0012 of the best without superposition.`;
@@ -37,11 +40,11 @@ const ownWords = title => `Settings of your own, from “${title}”. Choose an 
 const legend = kind => `<svg class="key" viewBox="-8 -8 16 16" aria-hidden="true"><path class="mark ${kind}" d="${KIND_MARKS[kind](0, 0, 5)}"/></svg>`;
 
 const STYLE = `
-:host { display: block; scroll-margin-top: 72px; container-type: inline-size; margin: 0.5rem 0; text-align: left; }
+:host { display: block; scroll-margin-top: 12px; container-type: inline-size; margin: 0.5rem 0; text-align: left; }
 .lab { --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --panel: #f5f7f9; --line: #d3d9df; --accent: #0a5ea8; --on-accent: #ffffff;
   --mono: #0072b2; --poly: #d55e00; --dead: #6e7781; --curve: #0072b2;
   font: 400 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: var(--ink);
-  background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 14px; box-sizing: border-box; }
+  background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 14px; box-sizing: border-box; overflow-anchor: none; }
 .lab.dark { --ink: #e8ebee; --soft: #a9b2bc; --paper: #171b20; --panel: #20262d; --line: #3b444e; --accent: #7cc0f4; --on-accent: #0c1116;
   --mono: #56b4e9; --poly: #f08a4b; --dead: #98a2ad; --curve: #56b4e9; color-scheme: dark; }
 * { box-sizing: border-box; }
@@ -71,7 +74,7 @@ progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-pr
 progress::-moz-progress-bar { background: var(--accent); }
 figcaption { font-size: 13px; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; }
-#view.solid { cursor: grab; touch-action: pan-y; } input[type=range] { touch-action: pan-y; }
+#view.solid { cursor: grab; touch-action: pan-y pinch-zoom; } input[type=range] { touch-action: pan-y pinch-zoom; }
 #view.solid:active { cursor: grabbing; }
 .guide { stroke: var(--line); stroke-width: 1; fill: none; }
 .axis { stroke: var(--soft); stroke-width: 1; fill: none; }
@@ -90,14 +93,15 @@ svg { display: block; width: 100%; height: auto; overflow: visible; font-family:
 .counts div { grid-column: span 3; }
 .counts dt { font-size: 13px; color: var(--soft); }
 .counts dd { font-size: 20px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.2; }
-.counts .wide { grid-column: 1 / -1; } .counts .wide dd { font-size: 16px; line-height: 1.4; font-weight: 600; min-height: 2.8em; }
+.counts .third dt { font-size: 12px; line-height: 18.85px; } .counts .wide { grid-column: 1 / -1; } .counts .wide dd { font-size: 16px; line-height: 1.4; font-weight: 600; min-height: 2.8em; }
 .controls { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 16px; }
 .field { min-width: 0; } .row { display: flex; justify-content: space-between; gap: 8px; white-space: nowrap; } .more { display: none; }
 label { font-size: 13px; color: var(--soft); } output { white-space: nowrap; font-weight: 600; font-variant-numeric: tabular-nums; font-size: 14px; }
-input[type=range] { width: 100%; height: 28px; margin: 0; accent-color: var(--accent); }
+input[type=range] { display: block; width: 100%; height: 28px; margin: 0; accent-color: var(--accent); }
 .pair { display: flex; gap: 6px; } .pair input { min-width: 0; }
 .status { margin-top: 10px; font-size: 14px; font-variant-numeric: tabular-nums; }
 button.icon { padding: 0 9px; } button.icon svg { width: 20px; height: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
+.save button { min-height: 32px; font-size: 13px; } [data-feature] { cursor: pointer; } .cell { stroke: none; } .number { font-size: 11px; fill: var(--ink); }
 details { margin-top: 4px; font-size: 13px; } summary { cursor: pointer; color: var(--soft); padding: 4px 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; } th { color: var(--soft); }
@@ -107,7 +111,7 @@ th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--lin
 @container (min-width: 620px) {
   .lab { padding: 18px; } .top .field { flex-basis: 240px; }
   .stage { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); gap: 12px; } .side { grid-area: 1 / 2; } .controls { grid-column: 1 / -1; gap: 10px 20px; }
-  .sliders { grid-template-columns: repeat(4, minmax(0, 1fr)); } .others { grid-template-columns: repeat(6, minmax(0, 1fr)); } .others > * { grid-column: span 2; } .others > .half { grid-column: span 3; }
+  .sliders { grid-template-columns: repeat(4, minmax(0, 1fr)); } .others { grid-template-columns: repeat(3, minmax(0, 1fr)); } #speed, #seed, #steps, #probe { min-width: 0; } #through { max-width: 460px; }
 }
 @container (min-width: 860px) { .more { display: inline; } }
 @media print { .top, .controls, details { display: none; } }
@@ -144,19 +148,24 @@ const PAGE = `
       ${slider("m", "Hidden units", LIMITS.m[0], LIMITS.m[1], 1)}
     </div>
     <div class="controls others" role="group" aria-label="Model and training">
-      ${choice("task", "Model", TASKS).replace("field", "field half")}
-      ${choice("sets", "Features are active", SETS).replace("field", "field half")}
+      ${choice("task", "Model", TASKS)}
+      ${choice("sets", "Features are active", SETS)}
       <div class="field"><label for="seed">Seed</label><div class="pair"><input type="number" id="seed" min="${LIMITS.seed[0]}" max="${LIMITS.seed[1]}" step="1" inputmode="numeric"><button type="button" id="next">Next</button></div></div>
       ${choice("steps", "Training steps", Object.fromEntries(LENGTHS.map(k => [k, thousands(k)])))}
       ${choice("speed", "Speed", Object.fromEntries(Object.entries(SPEEDS).map(([key, [text]]) => [key, text])))}
+      ${choice("probe", "Switch on", {})}
     </div>
     <div class="side">
       ${steady("dl", 'class="counts" id="counts"', [counted(["features represented", "20 of 20"], ["relative loss", "0.0012"], ...KINDS.map(kind => [kind, "12", "third"]), ["features in neurons", "3 in 2", "wide"])]).replace('class="ruler"', 'class="counts ruler"')}
-      <figure>${picture("bars", SIDE, 116, Object.values(BARS_TITLES))}</figure>
+      <figure>${picture("bars", SIDE, 116, [BARS_TITLES.directions, BARS_TITLES.neurons, BARS_TITLES.probe(15, 3)])}</figure>
       <figure>${picture("loss", SIDE, 116, LOSS_TITLES)}</figure>
     </div>
   </div>
   ${steady("p", 'class="status" id="status" role="status" aria-live="off"', [LONG_STATUS]).replace('class="ruler"', 'class="status ruler"')}
+  <div class="buttons save"><button type="button" id="png">Save picture</button><button type="button" id="json">Save model</button></div>
+  <details id="matrix"><summary>What each feature gives each output</summary>
+    <p class="legend">A column for each feature, on alone; a row for each output; b is the bias. Without a ReLU on the hidden layer it is the paper's W<sup>T</sup>W.</p>
+    <svg id="through" role="img" viewBox="0 0 ${SQUARE + 60} ${SQUARE}" aria-label="A matrix: columns are features, rows are outputs; blue is positive, orange negative. The table below has the weights it is made of."></svg></details>
   <details id="numbers"><summary>The weights as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Weights"></div></details>
 </section>`;
 
@@ -174,7 +183,7 @@ function isDark() {
 
 class Lab {
   constructor(host, {state = {}, name = null, onChange = () => {}} = {}) {
-    Object.assign(this, {host, name, onChange, preset: state, angles: {...ANGLES}, touched: -Infinity, past: [], future: []});
+    Object.assign(this, {host, name, onChange, preset: state, angles: {...ANGLES}, touched: -Infinity, past: [], future: [], lit: null, probed: null});
     this.root = host.shadowRoot ?? host.attachShadow({mode: "open"});
     this.root.innerHTML = `<style>${STYLE}</style>${PAGE}`;
     this.part = Object.fromEntries([...this.root.querySelectorAll("[id]")].map(node => [node.id, node]));
@@ -182,6 +191,8 @@ class Lab {
     this.controller = new AbortController();
     this.listen();
     const linked = name && readAddress(location.hash, name);
+    this.isOwn = Boolean(linked);
+    this.written = JSON.stringify(linked || null);
     this.set(linked || state, {begin: false});
     this.themed();
     // a page that is loaded again, or gone back to, is where the reader left it
@@ -190,7 +201,7 @@ class Lab {
     const first = new IntersectionObserver(entries => {
       if (!entries.some(({intersectionRatio}) => intersectionRatio >= 0.5)) return;
       first.disconnect();
-      if (!this.trainer.total && !this.isOwn) this.run();
+      if (!this.trainer.total && !this.past.length) this.run();
     }, {threshold: 0.5});
     first.observe(this.part.view);
     const rest = new IntersectionObserver(entries => {
@@ -478,6 +489,18 @@ class Lab {
       on(part[key], "change", () => this.remember());
     }
     on(part.numbers, "toggle", () => this.table());
+    on(part.matrix, "toggle", () => this.drawSide());
+    on(part.probe, "change", () => this.probeAt(part.probe.value === "" ? null : Number(part.probe.value)));
+    for (const svg of [part.view, part.bars]) {
+      on(svg, "pointerover", event => event.pointerType !== "touch" && !this.held && this.light(event.target.closest("[data-feature]")));
+      on(svg, "pointerleave", () => this.light(null));
+      on(svg, "click", event => { // a solid that is held takes the click from its parts
+        const {feature} = this.root.elementFromPoint(event.clientX, event.clientY)?.closest("[data-feature]")?.dataset ?? {};
+        if (feature !== undefined && this.gesture !== "drag") this.probeAt(Number(feature) === this.probed ? null : Number(feature));
+      });
+    }
+    on(part.png, "click", async () => this.save("png", await pictureOf(part.view, this.root.querySelector(".lab"), STYLE)));
+    on(part.json, "click", () => this.save("json", new Blob([JSON.stringify(this.model(), null, 1)], {type: "application/json"})));
     on(part.view, "pointerdown", event => {
       if (!part.view.classList.contains("solid")) return;
       part.view.setPointerCapture(event.pointerId);
@@ -519,6 +542,33 @@ class Lab {
     for (const node of [document.documentElement, document.body]) this.observer.observe(node, {attributes: true});
   }
 
+  /** Parts of all pictures that are this feature's stand out. */
+  light(node) {
+    const lit = node ? Number(node.dataset.feature) : null;
+    if (lit === this.lit) return;
+    this.lit = lit;
+    if (!this.running) this.draw();
+  }
+
+  /** Show all outputs when this feature is on; null shows the bars again. */
+  probeAt(feature) {
+    this.probed = feature;
+    this.controls();
+    this.draw();
+  }
+
+  /** The model in hand, for other programs: W_in and W_out have a row a feature. */
+  model() {
+    const {n, m, tied, W_in, W_out, b} = this.trainer.model, rows = W => Array.from({length: n}, (_, i) => Array.from(W.subarray(i * m, i * m + m)));
+    return {settings: this.state, steps: this.trainer.total, loss: this.heldOutLoss(), W_in: rows(W_in), ...(tied ? {} : {W_out: rows(W_out)}), b: Array.from(b)};
+  }
+
+  save(kind, blob) {
+    const link = Object.assign(document.createElement("a"), {href: URL.createObjectURL(blob), download: `toy-model.${kind}`});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
   turnTo(angles) {
     Object.assign(this.angles, angles);
     this.show();
@@ -555,6 +605,9 @@ class Lab {
     if (lengths.length !== part.steps.length || !lengths.every((k, at) => part.steps.options[at].value === String(k)))
       part.steps.innerHTML = options(lengths.map(k => [k, thousands(k)]));
     part.steps.value = state.steps;
+    if (this.probed >= state.n) this.probed = null;
+    if (part.probe.options.length !== state.n + 1) part.probe.innerHTML = options([["", "no feature"], ...Array.from({length: state.n}, (_, i) => [i, `feature ${i}`])]);
+    part.probe.value = this.probed ?? "";
     const at = nearest(SPARSITIES, state.sparsity);
     part.sparsity.min = nearest(SPARSITIES, lowestSparsity(state));
     part.sparsity.value = at;
@@ -577,7 +630,8 @@ class Lab {
     part.link.hidden = !this.name;
     const neurons = state.task !== "output";
     part["view-title"].textContent = VIEW_TITLES[neurons ? state.task : solid ? "solid" : "plane"];
-    part["bars-title"].textContent = BARS_TITLES[neurons ? "neurons" : "directions"];
+    const [, first, size] = this.probed === null ? [] : probe(this.trainer.model, this.trainer.features, this.probed);
+    part["bars-title"].textContent = this.probed === null ? BARS_TITLES[neurons ? "neurons" : "directions"] : BARS_TITLES.probe(first, size);
     part["loss-title"].innerHTML = LOSS_TITLES[this.trainer.features.independent ? 0 : 1];
     const words = neurons ? `${legend("monosemantic")}clean &ensp;${legend("polysemantic")}shared &ensp;${legend("dead")}dead` : "Shaded: the shape of the features represented";
     if (part.legend.innerHTML !== words && this.keyed !== words) part.legend.innerHTML = this.keyed = words;
@@ -589,6 +643,7 @@ class Lab {
     const turns = this.running && this.isHeld();
     this.beside = turns && !this.beside;
     this.seen = {...measure(this.trainer), loss: this.heldOutLoss()};
+    if (this.probed !== null) [this.seen.outputs] = probe(this.trainer.model, this.trainer.features, this.probed);
     if (!this.beside) this.drawView();
     if (this.beside || !turns) this.drawSide();
   }
@@ -603,19 +658,20 @@ class Lab {
   }
 
   drawView() {
-    const {trainer, part, seen} = this, look = {dark: this.dark, ...this.angles};
+    const {trainer, part, seen} = this, look = {dark: this.dark, lit: this.lit, ...this.angles};
     (trainer.model.task === "output" ? drawVectors : drawStacks)(part.view, trainer, seen, look);
   }
 
   drawSide() {
-    const {trainer, part, seen} = this, look = {dark: this.dark};
+    const {trainer, part, seen} = this, look = {dark: this.dark, lit: this.lit};
+    if (part.matrix.open) drawMatrix(part.through, trainer, look);
     drawBars(part.bars, trainer, seen, look);
     drawLoss(part.loss, trainer, seen);
     const [dead, mono, poly] = seen.counts, ratio = seen.reference > 0 ? short(seen.loss / seen.reference) : null;
     const entries = [["features represented", `${seen.nRepresented} of ${trainer.model.n}`]];
     entries.push(ratio ? ["relative loss", ratio] : ["loss", short(seen.loss)]);
     if (trainer.model.task === "output") {
-      if (ratio) entries.push(["loss", short(seen.loss)]);
+      if (ratio) entries.push(["loss", short(seen.loss), "third"]);
       entries.push(["arrangement", arrangement(trainer.model, seen.represented) || "no regular shape", "wide"]);
     } else {
       for (const [kind, count] of [["monosemantic", mono], ["polysemantic", poly], ["dead", dead]]) entries.push([kind, `${legend(kind)}${count}`, "third"]);

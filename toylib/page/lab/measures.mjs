@@ -28,14 +28,29 @@ export function featuresOfNeurons(C, n, theta = THETA, deadBelow = DEAD_BELOW) {
   return neurons;
 }
 
+/** Features that are active together or not at all, as [first, how many]. */
+const togetherIn = units => units.flatMap(({first, size, apart}) => (apart ? Array.from({length: size}, (_, k) => [first + k, 1]) : [[first, size]]));
+
+/** All outputs (n,) when feature i is on, at 1, with those that it always comes with: [outputs, first, how many]. */
+export function probe(model, {units}, i) {
+  const [first, size] = togetherIn(units).find(([from, many]) => i >= from && i < from + many);
+  return [Array.from(respond(model, Array.from({length: size}, (_, k) => [first + k, 1]))), first, size];
+}
+
+/** What output k gets, before its bias and ReLU, from feature i on alone, at [k * n + i]: W^T W where h is linear. */
+export function throughWeights({n, m, W_in, W_out, hiddenRelu}) {
+  const through = new Float64Array(n * n), h = w => (hiddenRelu && w < 0 ? 0 : w);
+  for (let k = 0; k < n; k++) for (let i = 0; i < n; i++) for (let j = 0; j < m; j++) through[k * n + i] += W_out[k * m + j] * h(W_in[i * m + j]);
+  return through;
+}
+
 /**
  * How far feature i, switched on, moves its own output towards its target: a mean over the signs it has. Given
  * the units, a feature is probed as it occurs: those that are always active together are switched on together.
  */
 export function gains(model, units = null) {
   const {n, b, task} = model, gain = Array(n).fill(0);
-  const together = units?.flatMap(({first, size, apart}) => (apart ? Array.from({length: size}, (_, k) => [first + k, 1]) : [[first, size]]));
-  for (const [first, size] of together ?? Array.from({length: n}, (_, i) => [i, 1])) {
+  for (const [first, size] of units ? togetherIn(units) : Array.from({length: n}, (_, i) => [i, 1])) {
     const nSigns = task === "absolute" ? 2 ** size : 1;
     for (let signs = 0; signs < nSigns; signs++) {
       const out = respond(model, Array.from({length: size}, (_, k) => [first + k, (signs >> k) & 1 ? -1 : 1]));
@@ -109,7 +124,7 @@ export function measure(trainer) {
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const percent = share => `${Number((100 * share).toFixed(1))}%`;
-const short = value => (value < 1e-6 ? "under 1e-6" : value < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
+const short = value => (value < 1e-6 ? "under 1e-6" : value < 0.001 ? value.toExponential(1) : value < 99 ? value.toPrecision(2) : String(Math.round(value)));
 const thousands = value => String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 
 const norm = v => Math.hypot(...v);

@@ -6,7 +6,7 @@ const SMALL_STYLE = `
 .small .stage { display: block; }
 .small #view { max-height: 232px; }
 .small .found { font-size: 18px; font-weight: 650; min-height: 1.5em; font-variant-numeric: tabular-nums; }
-.small .row { align-items: center; } .small input[type=range] { touch-action: pan-y; }
+.small .row { align-items: center; }
 .small a { color: var(--accent); }
 .small button { min-height: 34px; }
 `;

@@ -27,6 +27,9 @@ export function featureColour(i, n, dark) {
   return {fill: `rgb(${rgb})`, ink: 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 ? "#000" : "#fff"};
 }
 
+/** What marks a part of a picture as feature i's; where another one is pointed at, it steps back. */
+const light = (i, lit) => ({"data-feature": String(i), ...((lit ?? i) === i ? {} : {opacity: 0.2})});
+
 /** Set attributes of the k-th child of `parent` with this name, made if need be; `trim` takes the rest away. */
 class Pen {
   constructor(parent) {
@@ -90,7 +93,7 @@ function besideEachOther(model, features, tips, centre) {
 }
 
 /** The features' directions: in the plane as they are, in space turned and seen from nearby. */
-function drawVectors(svg, {model}, seen, {dark, turn, tilt}) {
+function drawVectors(svg, {model}, seen, {dark, turn, tilt, lit}) {
   const {n, m, W_in: W} = model, pen = new Pen(svg);
   const [a, b] = [turn, tilt].map(degrees => (degrees * Math.PI) / 180);
   const vectors = Array.from({length: n}, (_, i) => Array.from(W.subarray(i * m, i * m + m)));
@@ -124,9 +127,10 @@ function drawVectors(svg, {model}, seen, {dark, turn, tilt}) {
   const aside = besideEachOther(model, order.filter(({long}) => long >= SHORT).map(({i}) => i).sort((p, q) => p - q), vectors.map(project), centre);
   for (const {i, at: tip, long} of order) {
     const {fill, ink} = featureColour(i, n, dark), small = long < SHORT, at = {...tip, x: tip.x + (aside.get(i)?.[0] ?? 0), y: tip.y + (aside.get(i)?.[1] ?? 0)};
-    pen.draw("path", {d: path([centre, at]), stroke: fill, "stroke-width": 3.2 * at.size, "stroke-linecap": "round", fill: "none"});
-    pen.draw("circle", {cx: at.x, cy: at.y, r: (small ? 4 : 9.5) * at.size, fill, class: "tip"});
-    if (!small) pen.draw("text", {x: at.x, y: at.y + 4 * at.size, fill: ink, "text-anchor": "middle", "font-size": 11.5 * at.size, "font-weight": 600}, String(i));
+    const own = light(i, lit);
+    pen.draw("path", {d: path([centre, at]), stroke: fill, "stroke-width": 3.2 * at.size, "stroke-linecap": "round", fill: "none", ...own});
+    pen.draw("circle", {cx: at.x, cy: at.y, r: (small ? 4 : 9.5) * at.size, fill, class: "tip", ...own});
+    if (!small) pen.draw("text", {...own, x: at.x, y: at.y + 4 * at.size, fill: ink, "text-anchor": "middle", "font-size": 11.5 * at.size, "font-weight": 600}, String(i));
   }
   pen.trim();
 }
@@ -138,7 +142,7 @@ const KIND_MARKS = {
 };
 
 /** Each neuron as a stack of its input weights by feature, and a mark for its kind. */
-function drawStacks(svg, {model}, seen, {dark}) {
+function drawStacks(svg, {model}, seen, {dark, lit}) {
   const {n, m, W_in: W, task} = model, pen = new Pen(svg);
   const stacks = Array.from({length: m}, (_, j) => {
     const w = Array.from({length: n}, (_, i) => W[i * m + j]);
@@ -163,8 +167,8 @@ function drawStacks(svg, {model}, seen, {dark}) {
       if (sign > 0) at[1] -= tall;
       const y = sign > 0 ? at[1] : at[-1];
       if (sign < 0) at[-1] += tall;
-      pen.draw("rect", {x, y, width: wide, height: tall, fill, class: "piece"});
-      if (tall > 14 && wide > 17) pen.draw("text", {x: x + wide / 2, y: y + tall / 2 + 4, fill: ink, "text-anchor": "middle", "font-size": 11.5, "font-weight": 600}, String(i));
+      pen.draw("rect", {x, y, width: wide, height: tall, fill, class: "piece", ...light(i, lit)});
+      if (tall > 14 && wide > 17) pen.draw("text", {...light(i, lit), x: x + wide / 2, y: y + tall / 2 + 4, fill: ink, "text-anchor": "middle", "font-size": 11.5, "font-weight": 600}, String(i));
     });
     const kind = KINDS[seen.kinds[j]];
     pen.draw("path", {d: KIND_MARKS[kind](Math.round(x + wide / 2), HIGH - 13, 5), class: `mark ${kind}`});
@@ -175,9 +179,9 @@ function drawStacks(svg, {model}, seen, {dark}) {
 const SIDE = 320;
 
 /** A bar for every feature, numbered, with lines at the levels that mean something. */
-function drawBars(svg, {model}, seen, {dark}) {
+function drawBars(svg, {model}, seen, {dark, lit}) {
   const pen = new Pen(svg), {n} = model, high = 116, foot = 18, left = 30;
-  const values = seen.D ?? seen.gain, levels = seen.D ? {1: "1", 0.5: "1/2", 0.4: ""} : {1: "1", 0.5: "1/2"};
+  const values = seen.outputs ?? seen.D ?? seen.gain, levels = seen.D && !seen.outputs ? {1: "1", 0.5: "1/2", 0.4: ""} : {1: "1", 0.5: "1/2"};
   const y = value => high - foot - (high - foot - 10) * clamp(value, [0, 1.1]) / 1.1;
   for (const [level, name] of [[0, "0"], ...Object.entries(levels)]) {
     pen.draw("path", {d: `M${left} ${y(level).toFixed(1)}H${SIDE}`, class: Number(level) ? "guide" : "axis"});
@@ -186,7 +190,7 @@ function drawBars(svg, {model}, seen, {dark}) {
   const step = (SIDE - left) / n;
   values.forEach((value, i) => {
     const x = left + (i + 0.5) * step, wide = Math.min(34, 0.76 * step);
-    pen.draw("rect", {x: x - wide / 2, y: y(value), width: wide, height: Math.max(0, high - foot - y(value)), fill: featureColour(i, n, dark).fill, rx: 1.5});
+    pen.draw("rect", {x: x - wide / 2, y: y(value), width: wide, height: Math.max(0, high - foot - y(value)), fill: featureColour(i, n, dark).fill, rx: 1.5, ...light(i, lit)});
     if (n <= 12 || i % 2 === 0) pen.draw("text", {x, y: high - 4, "text-anchor": "middle", class: "tick"}, String(i));
   });
   pen.trim();
@@ -222,4 +226,48 @@ function drawLoss(svg, trainer, seen) {
   pen.draw("text", {x: SIDE, y: high - 4, "text-anchor": "end", class: "tick"}, `${thousands(total - done + state.steps)} steps`);
   pen.draw("text", {x: left, y: high - 4, class: "tick"}, "0");
   pen.trim();
+}
+
+const SQUARE = 340;
+/** A number's colour between -1, orange, and 1, blue; 0 is the panel's own. It is pale where it is written on. */
+const signedColour = (value, strength) => `color-mix(in oklab, var(${value < 0 ? "--poly" : "--mono"}) ${Math.round(strength * Math.min(1, Math.abs(value)))}%, var(--panel))`;
+
+/** The paper's picture: what leads from each feature (a column) to each output (a row), and the bias beside it. */
+function drawMatrix(svg, {model}, {lit}) {
+  const {n, b} = model, pen = new Pen(svg), left = 22, top = 18, cell = (SQUARE - top - 4) / n, gap = 14;
+  const through = throughWeights(model), bias = left + n * cell + gap;
+  const draw = (x, k, value, isOff) => {
+    const y = top + k * cell;
+    pen.draw("rect", {x, y, width: cell - 1, height: cell - 1, style: `fill:${signedColour(value, n <= 8 ? 50 : 100)}`, class: "cell", ...(isOff ? {opacity: 0.2} : {})});
+    if (n <= 8) pen.draw("text", {x: x + cell / 2, y: y + cell / 2 + 4, "text-anchor": "middle", class: "number"}, Math.abs(value) < 0.005 ? "0" : value.toFixed(2).replace("-", "−"));
+  };
+  for (let k = 0; k < n; k++) {
+    for (let i = 0; i < n; i++) draw(left + i * cell, k, through[k * n + i], lit !== null && lit !== i && lit !== k);
+    draw(bias, k, b[k], lit !== null && lit !== k);
+    if (n > 12 && k % 2) continue;
+    pen.draw("text", {x: left - 6, y: top + (k + 0.5) * cell + 4, "text-anchor": "end", class: "tick"}, String(k));
+    pen.draw("text", {x: left + (k + 0.5) * cell, y: top - 6, "text-anchor": "middle", class: "tick"}, String(k));
+  }
+  pen.draw("text", {x: bias + cell / 2, y: top - 6, "text-anchor": "middle", class: "tick"}, "b");
+  pen.trim();
+}
+
+/** The picture as a PNG's blob, with the colours it has on the page. */
+async function pictureOf(svg, lab, style) {
+  const copy = svg.cloneNode(true), colours = getComputedStyle(lab), [, , wide, high] = svg.getAttribute("viewBox").split(" ").map(Number);
+  for (const name of ["ink", "soft", "panel", "line", "accent", "mono", "poly", "dead", "curve"]) copy.style.setProperty(`--${name}`, colours.getPropertyValue(`--${name}`));
+  copy.style.fontFamily = "sans-serif";
+  copy.setAttribute("xmlns", SVG);
+  copy.setAttribute("width", 3 * wide);
+  copy.setAttribute("height", 3 * high);
+  const sheet = document.createElementNS(SVG, "style"), ground = document.createElementNS(SVG, "rect");
+  sheet.textContent = style;
+  for (const [key, value] of Object.entries({width: wide, height: high, style: "fill:var(--panel)"})) ground.setAttribute(key, value);
+  copy.prepend(sheet, ground);
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
+  await image.decode();
+  const canvas = Object.assign(document.createElement("canvas"), {width: 3 * wide, height: 3 * high});
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  return new Promise(resolve => canvas.toBlob(resolve));
 }

@@ -853,6 +853,30 @@ def test_a_click_on_a_feature_shows_all_outputs(visit: Any) -> None:
     assert page.locator("#bars-title").inner_text() == "All outputs when features 0 to 1 are on"
 
 
+def test_an_arm_that_is_dragged_changes_the_model_and_the_loss_at_once(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    before, loss = lab_value(page, WEIGHTS), float(said_loss(page))
+    box = page.locator("#view").bounding_box()
+    tip = page.locator("#view text").filter(has_text="0").bounding_box()
+    page.mouse.move(tip["x"] + tip["width"] / 2, tip["y"] + tip["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 - 60, steps=4)
+    during = float(said_loss(page))
+    page.mouse.up()
+    assert during > 1.5 * loss
+    after = lab_value(page, WEIGHTS)
+    assert after[2:] == before[2:]
+    assert abs(after[0]) < 0.03
+    assert 0.2 < after[1] < 0.9
+    assert "on" not in page.locator("#bars-title").inner_text().split()  # a drag is no click
+    other = visit(Lab(preset="digons"), address=page.url)
+    finished(other)
+    np.testing.assert_allclose(lab_value(other, WEIGHTS), after, atol=2e-5)
+    page.locator("#undo").click()
+    assert lab_value(page, WEIGHTS) == before
+
+
 def test_picture_and_model_can_be_saved(visit: Any) -> None:
     page = visit(Lab(preset="absolute-pairs", speed="fast", steps=500))
     finished(page)

@@ -4,15 +4,15 @@
 
 const SPARSITIES = [...Array.from({length: 19}, (_, k) => (5 * k) / 100), ...Array.from({length: 9}, (_, k) => (91 + k) / 100), 0.995];
 const nearest = (values, wanted) => values.reduce((best, value, k) => (Math.abs(value - wanted) < Math.abs(values[best] - wanted) ? k : best), 0);
-const TASKS = {output: "Directions: ReLU output", copy: "Neurons: third model, copy", absolute: "Neurons: absolute value"};
+const TASKS = {output: "ReLU output", copy: "Neurons, copy", absolute: "Neurons, |x|"};
 const SETS = {none: "independent", "together-2": "together, in twos", "together-3": "together, in threes", "apart-2": "one at a time, of two", "apart-3": "one at a time, of three"};
-const SPEEDS = {slow: ["slow: 20 steps a second", 20], medium: ["medium: 400 a second", 400], fast: ["as fast as it goes", 1e6]};
+const SPEEDS = {slow: ["slow: 20/s", 20], medium: ["medium: 400/s", 400], fast: ["fastest", 1e6]}; // steps a second
 const LENGTHS = [500, 1000, 2000, 4000, 10000];
 const STARTS = 20; // of a search
 const UNDONE = 50; // changes, at most
 const ANGLES = {turn: 25, tilt: 20};
 const VIEW_TITLES = {
-  plane: "Direction of each feature; 0 matters most", solid: "Direction of each feature; 0 matters most. Drag to turn",
+  plane: "Direction of each feature; 0 matters most. Drag a tip", solid: "Direction of each feature; 0 matters most. Drag to turn",
   copy: "Input weights of each neuron, stacked by feature", absolute: "Input weights of each neuron, stacked by feature; largest = 1",
 };
 const BARS_TITLES = {
@@ -68,6 +68,7 @@ button.main:hover { filter: brightness(1.08); color: var(--on-accent); }
 .side { display: grid; gap: 10px; align-content: start; }
 .foot { display: grid; align-items: center; min-height: 52px; } .foot > * { grid-area: 1 / 1; } .foot > .off { visibility: hidden; }
 .angles { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; }
+.plane .tip, .plane text { cursor: grab; touch-action: none; }
 .legend { font-size: 13px; color: var(--soft); }
 progress { display: block; width: 100%; height: 5px; border: 0; border-radius: 3px; background: var(--line); overflow: hidden; appearance: none; }
 progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-progress-value { background: var(--accent); }
@@ -90,7 +91,7 @@ svg { display: block; width: 100%; height: auto; overflow: visible; font-family:
 .key { display: inline-block; width: 15px; height: 15px; vertical-align: -2px; margin-right: 4px; }
 .dash { display: inline-block; width: 22px; border-top: 2px dashed var(--poly); vertical-align: middle; }
 .counts { align-content: start; display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: 6px 10px; }
-.counts div { grid-column: span 3; }
+.counts div { grid-column: span 3; } .counts .third { grid-column: span 2; }
 .counts dt { font-size: 13px; color: var(--soft); }
 .counts dd { font-size: 20px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.2; }
 .counts .third dt { font-size: 12px; line-height: 18.85px; } .counts .wide { grid-column: 1 / -1; } .counts .wide dd { font-size: 16px; line-height: 1.4; font-weight: 600; min-height: 2.8em; }
@@ -106,7 +107,6 @@ details { margin-top: 4px; font-size: 13px; } summary { cursor: pointer; color: 
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; } th { color: var(--soft); }
 [hidden] { display: none !important; }
-@container (min-width: 400px) { .counts .third { grid-column: span 2; } }
 @container (max-width: 399px) { .lab { padding: 10px; } .stage > * { padding: 8px 10px; } .buttons { gap: 6px; } button { padding: 0 9px; } button.main { min-width: 82px; } }
 @container (min-width: 620px) {
   .lab { padding: 18px; } .top .field { flex-basis: 240px; }
@@ -495,6 +495,7 @@ class Lab {
       on(svg, "pointerover", event => event.pointerType !== "touch" && !this.held && this.light(event.target.closest("[data-feature]")));
       on(svg, "pointerleave", () => this.light(null));
       on(svg, "click", event => { // a solid that is held takes the click from its parts
+        if (part.view.classList.contains("plane") && svg === part.view) return; // its tips know
         const {feature} = this.root.elementFromPoint(event.clientX, event.clientY)?.closest("[data-feature]")?.dataset ?? {};
         if (feature !== undefined && this.gesture !== "drag") this.probeAt(Number(feature) === this.probed ? null : Number(feature));
       });
@@ -502,11 +503,13 @@ class Lab {
     on(part.png, "click", async () => this.save("png", await pictureOf(part.view, this.root.querySelector(".lab"), STYLE)));
     on(part.json, "click", () => this.save("json", new Blob([JSON.stringify(this.model(), null, 1)], {type: "application/json"})));
     on(part.view, "pointerdown", event => {
-      if (!part.view.classList.contains("solid")) return;
+      if (part.view.classList.contains("plane")) return this.grasp(event);
+      if (!this.isSolid()) return;
       part.view.setPointerCapture(event.pointerId);
       this.held = {x: event.clientX, y: event.clientY, ...this.angles};
     });
     on(part.view, "pointermove", event => {
+      if (this.grasped) return this.pull(event);
       if (!this.held) return;
       const around = (this.held.turn + (event.clientX - this.held.x) / 2 + 180) % 360;
       const turn = (around < 0 ? around + 360 : around) - 180;
@@ -516,11 +519,15 @@ class Lab {
       this.turnTo({turn, tilt});
     });
     on(part.view, "pointerup", () => {
-      this.held = null;
-      if (this.gesture === "drag") this.remember();
+      const clicked = this.grasped && this.gesture !== "pull" ? this.grasped.i : null;
+      this.held = this.grasped = null;
+      if (clicked !== null) this.probeAt(clicked === this.probed ? null : clicked);
+      if (this.gesture === "pull") this.pause();
+      if (this.gesture === "drag" || this.gesture === "pull") this.remember();
     });
     on(part.view, "pointercancel", () => {
-      this.held = null;
+      this.held = this.grasped = null;
+      this.takeBack("pull");
       this.takeBack("drag");
     });
     // where a finger that came down on a slider turns out to scroll, the slider has not been moved
@@ -540,6 +547,32 @@ class Lab {
     on(matchMedia("(prefers-color-scheme: dark)"), "change", themed);
     this.observer = new MutationObserver(themed);
     for (const node of [document.documentElement, document.body]) this.observer.observe(node, {attributes: true});
+  }
+
+  /** Take hold of an arm in the plane. */
+  grasp(event) {
+    const node = event.target.closest("[data-feature]");
+    if (!node) return;
+    this.part.view.setPointerCapture(event.pointerId);
+    const {model} = this.trainer, vectors = Array.from({length: model.n}, (_, i) => armOf(model, i));
+    this.grasped = {isTip: node.localName !== "path", i: Number(node.dataset.feature), unit: unitOf(vectors), x: event.clientX, y: event.clientY};
+  }
+
+  /** The arm follows the pointer: a model of the reader's own, whose loss is seen at once. */
+  pull(event) {
+    const {i, unit, x, y} = this.grasped, box = this.part.view.getBoundingClientRect();
+    if (!this.grasped.isTip) return; // an arm is there to be clicked
+    if (this.gesture !== "pull" && Math.hypot(event.clientX - x, event.clientY - y) < 4) return; // a click
+    this.settle();
+    this.keep("pull");
+    this.running = false;
+    const arm = [((event.clientX - box.left) / box.width - 0.5) * WIDE, (0.5 - (event.clientY - box.top) / box.height) * HIGH].map(c => c / unit);
+    const far = Math.min(1, 1.5 / norm(arm));
+    this.trainer.place(i, arm.map(c => c * far));
+    this.evaluated = null;
+    this.prefix = "";
+    this.draw();
+    this.label();
   }
 
   /** Parts of all pictures that are this feature's stand out. */
@@ -618,6 +651,7 @@ class Lab {
     part.angles.classList.toggle("off", !solid);
     part.legend.classList.toggle("off", solid);
     part.view.classList.toggle("solid", solid);
+    part.view.classList.toggle("plane", state.task === "output" && !solid);
     const shown = {
       sparsity: percent(state.sparsity), decay: state.decay === 1 ? "equal" : `× ${state.decay.toFixed(2)}`, n: String(state.n), m: String(state.m),
       turn: `${Math.round(angles.turn)}°`, tilt: `${Math.round(angles.tilt)}°`,
@@ -650,7 +684,7 @@ class Lab {
 
   /** The held-out loss of the model that is drawn: at rest on many inputs, in training on fewer and now and then. */
   heldOutLoss() {
-    const {trainer} = this, {features, total} = trainer, now = performance.now(), samples = this.running ? SMALL_SAMPLE : LARGE_SAMPLE;
+    const {trainer} = this, {features, total} = trainer, now = performance.now(), samples = this.running || this.grasped ? SMALL_SAMPLE : LARGE_SAMPLE;
     const known = this.evaluated, same = known?.trainer === trainer && known.features === features;
     if (same && (known.total === total && known.samples >= samples || this.running && now - known.at < EVALUATE)) return known.loss;
     this.evaluated = {trainer, features, total, samples, at: now, loss: trainer.evaluate(samples)};

@@ -445,6 +445,12 @@ export class Trainer {
     return true;
   }
 
+  /** Put feature i's arm where the reader wants it. */
+  place(i, arm) {
+    this.model.W_in.set(arm, i * this.model.m);
+    this.given = true;
+  }
+
   /** Another trainer that goes the same way from here. */
   copy() {
     const fields = structuredClone({...this}); // a tied model's two names for one array stay one array

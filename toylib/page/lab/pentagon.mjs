@@ -7,6 +7,7 @@ const SMALL_STYLE = `
 .small #view { max-height: 232px; }
 .small .found { font-size: 18px; font-weight: 650; min-height: 1.5em; font-variant-numeric: tabular-nums; }
 .small .row { align-items: center; }
+.small [data-feature] { cursor: auto; }
 .small a { color: var(--accent); }
 .small button { min-height: 34px; }
 `;

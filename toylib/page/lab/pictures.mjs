@@ -92,13 +92,15 @@ function besideEachOther(model, features, tips, centre) {
   return moved;
 }
 
+/** How long an arm of length 1 is drawn. */
+const unitOf = vectors => (0.44 * HIGH) / Math.max(1.1, Math.ceil(10 * Math.max(...vectors.map(norm))) / 10);
+
 /** The features' directions: in the plane as they are, in space turned and seen from nearby. */
 function drawVectors(svg, {model}, seen, {dark, turn, tilt, lit}) {
   const {n, m, W_in: W} = model, pen = new Pen(svg);
   const [a, b] = [turn, tilt].map(degrees => (degrees * Math.PI) / 180);
   const vectors = Array.from({length: n}, (_, i) => Array.from(W.subarray(i * m, i * m + m)));
-  const longest = Math.max(...vectors.map(v => Math.hypot(...v)));
-  const unit = (0.44 * HIGH) / Math.max(1.1, Math.ceil(10 * longest) / 10);
+  const unit = unitOf(vectors);
   const project = v => {
     if (m === 2) return {x: WIDE / 2 + unit * v[0], y: HIGH / 2 - unit * v[1], z: 0, size: 1};
     const x = v[0] * Math.cos(a) + v[2] * Math.sin(a), back = v[2] * Math.cos(a) - v[0] * Math.sin(a);

@@ -139,9 +139,9 @@ class Mixed(Rectified):
         self, n_features: int, n_hidden: int, seeds: Any = 0, *, mixing: float = 0.0, **own: Any
     ) -> None:
         super().__init__(n_features, n_hidden, seeds, **own)
-        drawn = torch.randn(
-            n_features, n_features, generator=torch.Generator().manual_seed(0), **PLAIN
-        ).triu(1)
+        drawn = torch.randn(n_features, n_features, generator=torch.Generator().manual_seed(0), **PLAIN).triu(
+            1
+        )
         self.M = mixing * (drawn + drawn.T)
 
     def target(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -158,9 +158,7 @@ a_layer = a_kind(ToyModel, "a ToyModel", "{:type}")
 @checked(model=a_layer)
 def codes(
     model: ToyModel,
-) -> tuple[
-    Float[Tensor, "n_instances n_targets n_hidden"], Float[Tensor, "n_instances n_targets n_hidden"]
-]:
+) -> tuple[Float[Tensor, "n_instances n_targets n_hidden"], Float[Tensor, "n_instances n_targets n_hidden"]]:
     """The hidden layer at each target's own input, at full strength, and what each neuron gives to a target.
 
     The input of a target is its feature at 1, or both features of its pair.

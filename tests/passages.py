@@ -1,6 +1,6 @@
 """English passages from Debian packages, read where they are unpacked and not kept with the book.
 
-apt fetches the packages (9 MB; no root needed). Their licences differ (GPL-2, the FAQ's GPL-2+, public
+apt fetches the packages (9 MB; no root needed). Their licences differ (GPL-2, the FAQ's own, public
 domain, and those of single quotations), so the record holds numbers alone.
 """
 
@@ -50,7 +50,7 @@ SOURCES = {
     "dict-jargon": Source("*/jargon.dict.dz", 24, _entries, "public domain", "hackers' words"),
     "dict-devil": Source("*/devil.dict.dz", 24, _entries, "public domain", "satire, 1911"),
     "fortunes": Source("*/fortunes/*", 20, _quotations, "various", "quotations"),
-    "debian-faq": Source("*/FAQ/*.en.html", 8, _paragraphs, "GPL-2+", "manual"),
+    "debian-faq": Source("*/FAQ/*.en.html", 8, _paragraphs, "its own, copyleft", "manual"),
 }
 
 

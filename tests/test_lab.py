@@ -30,7 +30,7 @@ from toylib.engines.reference import loss_and_gradients
 from toylib.engines.settings import Settings
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.page.lab import FALLBACK, LIMITS, PRESETS, SOURCE, WIDGET, Lab, retrain
+from toylib.page.lab import FALLBACK, LIMITS, PARTS, PRESETS, SOURCE, WIDGET, Lab, retrain
 from toylib.studies import sharing, verdicts
 from toylib.training import evaluate, train
 
@@ -186,12 +186,12 @@ def test_cases_hold_lines_of_every_kind() -> None:
 # --- the browser -------------------------------------------------------------------------------------------
 
 
-def document(*labs: Lab, theme: str = "light", before: str = "") -> str:
+def document(*labs: Lab, theme: str = "light", before: str = "", after: str = "") -> str:
     body = "".join(lab.html() for lab in labs)
     style = "body{margin:12px;background:#fff} html[data-theme=dark] body{background:#121212}"
     return (
         f'<!doctype html><html lang="en" data-theme="{theme}"><meta name="viewport" content="width=device-width">'
-        f"<title>A page of the book</title><style>{style}</style><body><main><h1>A chapter</h1>{before}{body}</main></body></html>"
+        f"<title>A page of the book</title><style>{style}</style><body><main><h1>A chapter</h1>{before}{body}{after}</main></body></html>"
     )
 
 
@@ -200,13 +200,21 @@ def visit(browser: Browser) -> Iterator[Any]:
     """Open a page of labs; at the end of the test it must have asked for nothing and complained of nothing."""
     contexts, asked, console = [], [], []
 
-    def open_page(*labs: Lab, address: str = HOME, theme: str = "light", **options: Any) -> Page:
+    def open_page(
+        *labs: Lab,
+        address: str = HOME,
+        theme: str = "light",
+        before: str = "",
+        after: str = "",
+        **options: Any,
+    ) -> Page:
+        body = document(*labs, theme=theme, before=before, after=after)
         context = browser.new_context(service_workers="block", **options)
         contexts.append(context)
 
         def answer(route: Any) -> None:
             if route.request.url.split("#")[0] == HOME:
-                route.fulfill(content_type="text/html; charset=utf-8", body=document(*labs, theme=theme))
+                route.fulfill(content_type="text/html; charset=utf-8", body=body)
             else:
                 asked.append(route.request.url)
                 route.abort()
@@ -438,6 +446,46 @@ def test_the_held_out_loss_has_only_the_noise_of_what_is_no_line(visit: Any, set
     assert abs(held_out - exact) < 5 * error
 
 
+AS_THEY_OCCUR = (
+    "async ([source, s, W_in, W_out, b]) => {"
+    + MODULE
+    + """
+  const state = L.complete(s), model = L.makeModel(state), {units} = L.makeFeatures(state);
+  model.W_in.set(W_in);
+  model.W_out.set(W_out);
+  model.b.set(b);
+  return L.gains(model, units);
+}"""
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "sets"), [("output", "together-3"), ("copy", "together-2"), ("absolute", "together-3")]
+)
+def test_features_that_come_together_are_probed_together(visit: Any, task: str, sets: str) -> None:
+    n, m, size = 7, 3, int(sets[-1])
+    model = MODELS[task](n, m, seeds=1).double()
+    random = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=random, dtype=torch.float64) / 2
+    gain = np.zeros(n)
+    for first in range(0, n, size):
+        members = [i for i in range(first, first + size) if first + size <= n] or [first]
+        signs = list(itertools.product([1, -1] if task == "absolute" else [1], repeat=len(members)))
+        for sign in signs:
+            x = torch.zeros(1, 2, n, dtype=torch.float64)
+            x[0, 0, members] = torch.tensor(sign, dtype=torch.float64)
+            out = model(x)[0].detach()
+            gain[members] += (out[0] - out[1])[members].numpy() / len(signs)
+    W_in = model.W_in[0].mT.flatten().tolist()
+    W_out = W_in if model.tied else model.W_out[0].flatten().tolist()
+    state = dict(task=task, n=n, m=m, sets=sets, sparsity=0.9)
+    got = visit(Lab(speed="slow")).evaluate(
+        AS_THEY_OCCUR, [SOURCE, state, W_in, W_out, model.b_final[0].tolist()]
+    )
+    np.testing.assert_allclose(got, gain, atol=1e-12)
+
+
 # --- needed, or shared with room ---------------------------------------------------------------------------
 
 NEEDED = (
@@ -580,14 +628,16 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
         "run",
         "step",
         "reset",
+        "undo",
+        "redo",
         "search",
         "link",
+        "turn",
+        "tilt",
         "sparsity",
         "decay",
         "n",
         "m",
-        "turn",
-        "tilt",
     ]
     wanted += ["task", "sets", "seed", "next", "steps", "speed"]
     assert [name for name in wanted if name not in reached] == []
@@ -624,7 +674,7 @@ def test_every_control_and_picture_has_a_name(visit: Any) -> None:
     nameless = lab_value(
         page,
         "[...lab.root.querySelectorAll('button, input, select')].filter(node => node.checkVisibility()"
-        " && !(node.labels?.[0]?.textContent ?? node.textContent).trim()).map(node => node.id)",
+        " && !(node.labels?.[0]?.textContent ?? node.ariaLabel ?? node.textContent).trim()).map(node => node.id)",
     )
     assert nameless == []
     for name in ("view", "bars", "loss"):
@@ -682,6 +732,202 @@ def test_a_search_that_is_stopped_leaves_the_model_that_the_page_names(visit: An
     assert lab_value(page, "Array.from(lab.trainer.model.W_in)") == weights
 
 
+# --- numbers and picture -----------------------------------------------------------------------------------
+
+
+def test_a_pentagon_of_triples_counts_the_features_that_it_shows_and_no_tip_hides_another(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", n=20, sparsity=0.9, decay=1, sets="together-3", seed=1, speed="fast"))
+    assert "15 of 20 features represented in 2 dimensions, a pentagon, three features an arm" in finished(
+        page
+    )
+    assert "15 of 20" in page.locator("#counts").inner_text()
+    tips = lab_value(
+        page,
+        "[...lab.part.view.querySelectorAll('circle.tip')].filter(tip => tip.getAttribute('r') > 5)"
+        ".map(tip => [Number(tip.getAttribute('cx')), Number(tip.getAttribute('cy'))])",
+    )
+    assert len(tips) == 15
+    assert min(np.hypot(a[0] - b[0], a[1] - b[1]) for a, b in itertools.combinations(tips, 2)) > 15
+
+
+def said_loss(page: Page) -> str:
+    return re.search(r"Loss (\S+?)[,.](?:\s|$)", page.locator("#status").inner_text() + " ")[1]
+
+
+def test_the_loss_is_held_out_has_two_digits_and_is_that_of_the_model_shown(visit: Any) -> None:
+    page = visit(Lab(preset="both-kinds", speed="fast", steps=500))
+    finished(page)
+    for step in range(3):
+        said = said_loss(page)
+        assert re.fullmatch(r"0\.0*[1-9]\d?", said), said
+        model = ReLUHiddenModel(10, 5, seeds=0).double()
+        W, b = lab_value(page, f"[{WEIGHTS}, Array.from(lab.trainer.model.b)]")
+        model.W.data = torch.tensor(W, dtype=torch.float64).reshape(1, 10, 5).mT
+        model.b_final.data = torch.tensor(b, dtype=torch.float64)[None]
+        [exact], _ = evaluate(model, features_of("copy", 10, 0.25, 0.75), n_samples=200_000)
+        digit = 10 ** np.floor(np.log10(float(said)) - 1)
+        assert abs(float(said) - exact) < 0.5 * digit + 0.01 * exact, step
+        page.locator("#reset" if step == 0 else "#step").click()
+
+
+def test_the_status_line_follows_training(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", steps=10000))
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.done > 200")
+    behind = lab_value(
+        page,
+        "new Promise(resolve => setTimeout(() => resolve(lab.trainer.done"
+        " - Number(/Step ([\\d,]+)/.exec(lab.part.status.textContent)[1].replace(',', ''))), 50))",
+    )
+    assert 0 <= behind < 200  # at 400 steps a second
+    assert page.locator("#status").get_attribute("aria-live") == "off"
+    page.locator("#run").click()
+    assert page.locator("#status").get_attribute("aria-live") == "polite"
+    assert lab_value(page, "lab.part.status.textContent").startswith(
+        f"Step {lab_value(page, 'lab.trainer.done'):,} of"
+    )
+
+
+def test_the_best_without_superposition_stands_where_it_holds(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    line = re.compile(r"M([\d.]+) ([\d.]+)H([\d.]+)")
+    reference = page.locator("#loss path.reference")
+    assert len(line.findall(reference.get_attribute("d"))) == 1
+    page.locator("#sparsity").fill("4")
+    finished(page)
+    (_, high, end), (start, low, _) = line.findall(reference.get_attribute("d"))
+    assert (end, high != low) == (start, True)
+    page.locator("#sets").select_option("together-2")  # has none
+    finished(page)
+    assert len(line.findall(reference.get_attribute("d"))) == 2
+
+
+# --- nothing moves -----------------------------------------------------------------------------------------
+
+PLACES = """lab => {
+  const top = lab.host.getBoundingClientRect().top;
+  const ids = ["view", "bars", "loss", "progress", "status", "numbers", "sparsity", "decay", "n", "m", "task", "sets", "seed", "next", "steps", "speed",
+    "run", "step", "reset", "undo", "redo", "search", "link", "preset"];
+  return Object.fromEntries(ids.map(id => [id, Math.round(lab.part[id].getBoundingClientRect().top - top)]));
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 390, 800])
+def test_nothing_moves_under_the_finger(visit: Any, width: int) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500), viewport={"width": width, "height": 800})
+    places = lab_value(page, f"({PLACES})(lab)")
+    for preset in PRESETS:
+        lab_value(page, f"lab.set({{preset: '{preset}', speed: 'fast', steps: 500}})")
+        moved = {k: v for k, v in lab_value(page, f"({PLACES})(lab)").items() if v != places[k]}
+        assert not moved, preset
+        finished(page)
+        moved = {k: v for k, v in lab_value(page, f"({PLACES})(lab)").items() if v != places[k]}
+        assert not moved, preset
+    page.locator("#search").click()
+    page.locator("#sets").select_option("together-3")
+    finished(page)
+    assert lab_value(page, f"({PLACES})(lab)") == places
+    page.locator("#n").fill("20")
+    page.locator("#m").fill("12")
+    page.locator("#sparsity").fill("18")
+    finished(page)
+    assert lab_value(page, f"({PLACES})(lab)") == places
+
+
+PHONE = {"viewport": {"width": 390, "height": 740}, "has_touch": True, "is_mobile": True}
+
+
+def test_picture_and_sliders_are_in_view_together_on_a_phone(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500), **PHONE)
+    finished(page)
+    top = page.locator("#view").bounding_box()["y"]
+    for name in ("sparsity", "decay", "n", "m"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box["y"] + box["height"] - top < 520, name  # a phone's window less its bars and the book's own
+        assert box["width"] > 120
+
+
+def swipe(page: Page, where: str, x: float, y: float, fraction: float = 0.5) -> None:
+    """A finger that comes down in the element and moves by (x, y), as the browser itself takes it."""
+    box = page.locator(where).bounding_box()
+    touch = page.context.new_cdp_session(page)
+    left, top = box["x"] + fraction * box["width"], box["y"] + box["height"] / 2
+    points = [[{"x": left + x * k / 10, "y": top + y * k / 10}] for k in range(11)]
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[0]})
+    for point in points[1:]:
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": point})
+        page.wait_for_timeout(20)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(500)
+
+
+def test_a_swipe_that_starts_on_a_slider_scrolls_and_a_drag_along_it_moves_it(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500), after=TALL, **PHONE)
+    finished(page)
+    page.locator("#sparsity").evaluate("node => node.scrollIntoView({block: 'center'})")
+    before, scrolled = lab_value(page, "[lab.state, lab.trainer.total]"), page.evaluate("scrollY")
+    swipe(page, "#sparsity", 3, -150, 0.1)
+    assert page.evaluate("scrollY") > scrolled + 50
+    assert lab_value(page, "[lab.state, lab.trainer.total]") == before
+    assert page.locator("#sparsity").input_value() == "18"
+    page.locator("#sparsity").evaluate("node => node.scrollIntoView({block: 'center'})")
+    scrolled = page.evaluate("scrollY")
+    swipe(page, "#sparsity", -80, 4, 0.6)
+    assert lab_value(page, "lab.state.sparsity") < 0.5
+    assert page.evaluate("scrollY") == scrolled
+
+
+def test_a_finger_on_the_solid_turns_it_or_scrolls_the_page(visit: Any) -> None:
+    page = visit(Lab(preset="solid", speed="fast", steps=500), after=TALL, **PHONE)
+    finished(page)
+    page.locator("#view").evaluate("node => node.scrollIntoView({block: 'center'})")
+    scrolled = page.evaluate("scrollY")
+    swipe(page, "#view", 100, 12)
+    turned = lab_value(page, "lab.angles")
+    assert turned["turn"] > 50
+    assert turned["tilt"] == 20
+    assert page.evaluate("scrollY") == scrolled
+    swipe(page, "#view", 12, -150)
+    assert lab_value(page, "lab.angles") == turned
+    assert page.evaluate("scrollY") > scrolled + 50
+
+
+# --- when it trains ----------------------------------------------------------------------------------------
+
+
+def test_a_search_says_how_far_it_is_and_what_it_had_found_when_it_was_stopped(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=1000))
+    finished(page)
+    page.locator("#search").click()
+    page.wait_for_function(
+        "/^Start \\d+ of 20, step [\\d,]+ of 1,000\\. Lowest loss so far 0\\.\\d+, seed \\d+/.test("
+        "document.querySelector('.toylib-lab').lab.part.status.textContent)"
+    )
+    assert 0.05 <= lab_value(page, "lab.part.progress.value") < 1
+    page.locator("#run").click()
+    said = page.locator("#status").inner_text()
+    done, seed = re.match(r"Stopped after (\d+) of 20 starts: .* Seed (\d+) has the lowest loss so far", said).groups()
+    assert 1 <= int(done) < 20
+    assert page.locator("#seed").input_value() == seed
+
+
+def test_a_lab_begins_when_half_of_its_picture_shows_and_rests_while_it_is_off_the_screen(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", steps=10000), before=TALL, after=TALL * 2)
+    view = "document.querySelector('.toylib-lab').lab.part.view.getBoundingClientRect()"
+    page.evaluate(f"scrollTo(0, {view}.top - innerHeight + 0.3 * {view}.height)")
+    page.wait_for_timeout(300)
+    assert lab_value(page, "lab.trainer.total") == 0
+    page.evaluate(f"scrollBy(0, 0.3 * {view}.height)")
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.total > 50")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_timeout(200)
+    rested = lab_value(page, "lab.trainer.total")
+    page.wait_for_timeout(300)
+    assert lab_value(page, "[lab.trainer.total, lab.running]") == [rested, True]
+    page.locator("#view").scroll_into_view_if_needed()
+    page.wait_for_function(f"document.querySelector('.toylib-lab').lab.trainer.total > {rested + 20}")
+
+
 def test_steps_that_are_not_on_the_list_are_shown(visit: Any) -> None:
     page = visit(Lab(preset="pentagon", speed="fast", steps=700))
     assert page.locator("#steps").input_value() == "700"
@@ -714,6 +960,142 @@ def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) 
     other.wait_for_function("document.querySelector('.toylib-lab').lab.state.sparsity === 0")
 
 
+WEIGHTS = "Array.from(lab.trainer.model.W_in)"
+TALL = '<p style="height:1500px">Prose.</p>'
+
+
+def test_a_link_shows_the_model_that_settings_alone_do_not_lead_to(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast"))
+    finished(page)
+    page.locator("#sparsity").fill("16")  # 80%, where most fresh starts find four features
+    assert "5 of 5" in finished(page)
+    weights, bias = lab_value(page, f"[{WEIGHTS}, Array.from(lab.trainer.model.b)]")
+    other = visit(Lab(preset="digons"), address=page.url)
+    assert "Step 2,000 of 2,000. 5 of 5 features" in finished(other)
+    np.testing.assert_allclose(lab_value(other, WEIGHTS), weights, atol=2e-5)
+    np.testing.assert_allclose(lab_value(other, "Array.from(lab.trainer.model.b)"), bias, atol=2e-5)
+    page.locator("#next").click()
+    page.locator("#reset").click()
+    page.locator("#step").click()
+    half = visit(Lab(preset="digons"), address=page.url)
+    half.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.done === 1")
+    np.testing.assert_allclose(lab_value(half, WEIGHTS), lab_value(page, WEIGHTS), atol=2e-5)
+
+
+PACKED = (
+    "async ([source, numbers, texts]) => {"
+    + MODULE
+    + "return [L.unpack(L.pack(numbers)), L.pack(numbers).length, texts.map(text => L.unpack(text).length)];}"
+)
+
+
+@pytest.mark.parametrize("size", [1e-6, 0.3, 1, 7.5, 1000])
+def test_weights_in_a_link_are_exact_to_five_digits_of_the_largest(visit: Any, size: float) -> None:
+    numbers = np.linspace(-size, size, 15)
+    wrong = ["", "A", "AA", "A!!!", "AAA", "%E0", "AAAA"]
+    back, length, lengths = visit(Lab(speed="slow")).evaluate(PACKED, [SOURCE, numbers.tolist(), wrong])
+    np.testing.assert_allclose(back, numbers, atol=1.6e-5 * size)
+    assert length == 46
+    assert lengths == [0, 0, 0, 0, 0, 0, 1]
+
+
+def test_a_link_leads_to_its_lab_and_no_link_to_the_top(visit: Any) -> None:
+    labs = Lab(preset="pentagon", speed="fast"), Lab(preset="digons", speed="fast")
+    page = visit(*labs, before=TALL, after=TALL)
+    page.locator("#seed").nth(1).fill("5")
+    page.keyboard.press("Enter")
+    top = "document.querySelectorAll('.toylib-lab')[{}].getBoundingClientRect().top"
+    assert page.evaluate("scrollY") > 0
+    linked = visit(*labs, before=TALL, after=TALL, address=page.url)
+    assert 0 <= linked.evaluate(top.format(1)) < 100
+    linked.evaluate("location.hash = '#lab-1:preset=digons,seed=2;lab-2:preset=digons,seed=4'")
+    linked.wait_for_function(f"({top.format(0)}) >= 0 && ({top.format(0)}) < 100")
+    assert lab_value(linked, "lab.state.seed", 1) == 4
+    assert visit(*labs, before=TALL).evaluate("scrollY") == 0
+
+
+def test_contents_and_back_keep_the_model(visit: Any) -> None:
+    heading = f'{TALL}<h2 id="neurons">Neurons</h2>{TALL}'
+    page = visit(Lab(preset="pentagon", speed="fast"), after=heading)
+    finished(page)
+    page.locator("#sparsity").fill("16")
+    finished(page)
+    address, total, weights = page.url, lab_value(page, "lab.trainer.total"), lab_value(page, WEIGHTS)
+    page.evaluate("location.hash = '#neurons'")
+    page.wait_for_url("**/#neurons;lab-1:*")
+    assert page.evaluate("scrollY") > 500
+    page.go_back()
+    page.wait_for_url(address)
+    assert lab_value(page, "lab.trainer.total") == total  # not trained again
+    page.locator("#preset").select_option("digons")
+    finished(page)
+    page.go_back()
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.state.preset === 'pentagon'")
+    assert "5 of 5" in finished(page)
+    np.testing.assert_allclose(lab_value(page, WEIGHTS), weights, atol=2e-5)
+    page.go_forward()
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.state.preset === 'digons'")
+    assert page.url.endswith("#lab-1:preset=digons,speed=fast")
+
+
+def test_a_link_carries_the_angles(visit: Any) -> None:
+    page = visit(Lab(preset="solid", speed="fast", steps=500))
+    finished(page)
+    page.locator("#turn").fill("60")
+    page.locator("#tilt").fill("-35")
+    assert page.url.endswith("turn=60,tilt=-35")
+    other = visit(Lab(preset="pentagon"), address=page.url)
+    assert lab_value(other, "lab.angles") == {"turn": 60, "tilt": -35}
+    wild = visit(Lab(preset="pentagon"), address=f"{HOME}#lab-1:preset=solid,turn=900,tilt=x")
+    assert lab_value(wild, "lab.angles") == {"turn": 180, "tilt": 0}
+
+
+def test_undo_and_redo_give_back_the_model_and_the_settings(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    seen = [(page.locator("#sparsity").input_value(), lab_value(page, WEIGHTS))]
+    for place in ("14", "2"):
+        page.locator("#sparsity").fill(place)
+        finished(page)
+        seen.append((page.locator("#sparsity").input_value(), lab_value(page, WEIGHTS)))
+    assert len({tuple(weights) for _, weights in seen}) == 3
+
+    def shown() -> tuple[str, list[float]]:
+        return page.locator("#sparsity").input_value(), lab_value(page, WEIGHTS)
+
+    for k in (1, 0):
+        page.locator("#undo").click()
+        assert shown() == seen[k]
+    expect(page.locator("#undo")).to_have_attribute("aria-disabled", "true")
+    page.locator("#undo").press("Enter")
+    assert shown() == seen[0]
+    page.locator("#redo").click()
+    assert shown() == seen[1]
+    page.locator("#redo").press("Control+Shift+Z")
+    assert shown() == seen[2]
+    page.locator("#sparsity").press("Control+Z")
+    assert shown() == seen[1]
+    page.locator("#preset").select_option("both-kinds")
+    expect(page.locator("#redo")).to_have_attribute("aria-disabled", "true")
+    page.locator("#undo").click()
+    assert shown() == seen[1]
+
+
+def test_a_drag_of_a_slider_is_one_change(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500))
+    finished(page)
+    page.locator("#n").scroll_into_view_if_needed()
+    box = page.locator("#n").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for k in range(1, 9):
+        page.mouse.move(box["x"] + 5 + k * box["width"] / 9, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    assert lab_value(page, "[lab.state.n > 12, lab.past.length]") == [True, 1]
+    page.locator("#undo").click()
+    assert lab_value(page, "lab.state.n") == 5
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -724,6 +1106,8 @@ def test_a_link_carries_the_state_and_shows_everyone_the_same_model(visit: Any) 
         "constructor=1",
         "__proto__=1",
         "preset=toString",
+        "preset=pentagon,at=9,w=AAAA",
+        "preset=pentagon,at=x,w=!",
     ],
 )
 def test_an_address_that_makes_no_sense_does_no_harm(visit: Any, wrong: str) -> None:
@@ -792,6 +1176,59 @@ lab => {
   return worst.sort((x, y) => x[0] - y[0])[0];
 }
 """
+
+
+COLOURS = (
+    "async ([source]) => {"
+    + MODULE
+    + """
+  const of = dark => Array.from({length: 21}, (_, n) => Array.from({length: n}, (_, i) => {
+    const {fill, ink} = L.featureColour(i, n, dark);
+    return [fill.match(/\\d+/g).map(Number), ink];
+  }));
+  return [of(false), of(true)];
+}"""
+)
+
+
+def linear(rgb: Any) -> np.ndarray:
+    share = np.asarray(rgb, float) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+
+
+def ratio_of(a: Any, b: Any) -> float:
+    """Contrast of two colours, as WCAG has it."""
+    light, dark = sorted((float(linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (a, b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def oklab(rgb: Any) -> np.ndarray:
+    """Ottosson's OKLab, in which equal distances look equal; two colours side by side are told apart at 0.02."""
+    M = [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+    L = [
+        [0.2104542553, 0.793617785, -0.0040720468],
+        [1.9779984951, -2.428592205, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.808675766],
+    ]
+    return np.array(L) @ np.cbrt(np.array(M) @ linear(rgb))
+
+
+def test_up_to_twenty_features_are_told_apart_in_the_same_order_in_both_themes(visit: Any) -> None:
+    light, dark = visit(Lab(speed="slow")).evaluate(COLOURS, [SOURCE])
+    for themed, panel in ((light, (0xF5, 0xF7, 0xF9)), (dark, (0x20, 0x26, 0x2D))):
+        for colours in themed[2:]:
+            at = [oklab(fill) for fill, _ in colours]
+            assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(at, 2)) > 0.06
+            for fill, ink in colours:
+                assert ratio_of(fill, panel) > 3
+                assert ratio_of(fill, {"#000": (0, 0, 0), "#fff": (255, 255, 255)}[ink]) > 4.5
+    hues = [[np.arctan2(*oklab(fill)[:0:-1]) for fill, _ in themed[20]] for themed in (light, dark)]
+    gap = np.abs((np.subtract(*hues) + np.pi) % (2 * np.pi) - np.pi)
+    assert gap.max() < 0.1  # the same hue for the same feature
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -876,7 +1313,8 @@ def test_a_solid_is_turned_by_dragging(visit: Any) -> None:
 
 def test_widget_and_page_carry_the_same_module_byte_for_byte() -> None:
     lab = Lab()
-    module = (ROOT / "toylib" / "page" / "lab" / "lab.mjs").read_bytes()
+    folder = ROOT / "toylib" / "page" / "lab"
+    module = b"\n".join((folder / f"{part}.mjs").read_bytes() for part in PARTS)
     assert str(lab._esm).encode() == module
     assert module in lab.html().encode()
     assert b"</script" not in module.lower()

@@ -219,6 +219,14 @@ class _Whisper(Reader):
         self.weights = weights
         self.heard = self._encode(torch.full((1, 80, 3000), self.SILENCE))
         self.weights = {k: w for k, w in weights.items() if k.startswith("decoder/") and w.ndim}
+        self.heard_parts: dict[str, tuple[Tensor, ...]] = {}  # keys and values by layer
+
+    def redrawn(self, seed: int) -> Reader:
+        """Redraw the decoder's weights; what it hears stays."""
+        other = super().redrawn(seed)
+        assert isinstance(other, _Whisper)
+        other.heard_parts = {}
+        return other
 
     @staticmethod
     def _shapes() -> dict[str, tuple[int, ...]]:
@@ -254,7 +262,9 @@ class _Whisper(Reader):
         x = x + self._map(f"{p}self_attention/linear_1", _mixed(parts, self.n_heads, causal=causal))
         if heard is not None:
             query = self._map(f"{p}attention/linear_0", self._norm(f"{p}attention", x))
-            key, value = self._map(f"{p}attention/linear_1", heard).chunk(2, -1)
+            if p not in self.heard_parts:  # 1,500 positions, the same for every text
+                self.heard_parts[p] = self._map(f"{p}attention/linear_1", heard).chunk(2, -1)
+            key, value = self.heard_parts[p]
             x = x + self._map(f"{p}attention/linear_2", _mixed((query, key, value), self.n_heads))
         neurons = gelu(self._map(f"{p}ffn/linear_0", self._norm(f"{p}ffn", x)))
         return x + self._map(f"{p}ffn/linear_1", neurons), neurons

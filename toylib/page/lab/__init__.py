@@ -1,8 +1,8 @@
 """The lab: a live figure that trains toy models in the page, and controls that retrain toylib's own.
 
-The figure is one ES module, lab.mjs, the same file wherever it runs. In JupyterLab, VS Code and Colab it
-is an anywidget; on a page without a kernel the output's HTML carries the module itself. Numbers that
-the lab shows come from the module, which tests/test_lab.py compares with toylib.
+The figure is one ES module, made of the files in `PARTS`, and the same wherever it runs. In JupyterLab,
+VS Code and Colab it is an anywidget; on a page without a kernel the output's HTML carries the module
+itself. Numbers that the lab shows come from the module, which tests/test_lab.py compares with toylib.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ import traitlets
 
 from ...checks import checked, choice, number, refuse, whole_number
 
-SOURCE = Path(__file__).with_name("lab.mjs").read_text(encoding="utf-8")
+PARTS = ["model", "measures", "pictures", "controls"]
+
+
+def _read(part: str) -> str:
+    return Path(__file__).with_name(f"{part}.mjs").read_text(encoding="utf-8")
+
+
+SOURCE = "\n".join(_read(part) for part in PARTS)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # the book's theme puts outputs on light grey in dark mode; a lab brings its own background
@@ -36,10 +43,10 @@ FALLBACK = "A live figure: a toy model that trains in the page. It needs JavaScr
 
 
 def _constant(name: str) -> dict[str, Any]:
-    """A constant of lab.mjs that is written as JSON."""
+    """A constant of the module that is written as JSON."""
     found = re.search(rf"^export const {name} = (\{{.*?^\}});", SOURCE, re.MULTILINE | re.DOTALL)
     if found is None:
-        raise RuntimeError(f"lab.mjs has no constant {name}")
+        raise RuntimeError(f"model.mjs has no constant {name}")
     return json.loads(found[1])
 
 
@@ -110,11 +117,10 @@ class Lab(anywidget.AnyWidget):
 
 def pentagon(link: str = "lab.html") -> str:
     """HTML: five features in a plane that train where they are seen, one slider, and the way to the lab."""
-    small = Path(__file__).with_name("pentagon.mjs").read_text(encoding="utf-8")
     return (
         f'<div class="toylib-live toylib-pentagon" data-link="{html.escape(link)}"><p>{FALLBACK} '
         f'<a href="{html.escape(link)}">The lab</a></p></div>\n'
-        f'<script type="module">\n{SOURCE}\n{small}</script>'
+        f'<script type="module">\n{SOURCE}\n{_read("pentagon")}</script>'
     )
 
 

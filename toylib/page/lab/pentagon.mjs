@@ -1,4 +1,4 @@
-// A lab with one control, for a page that has no room for more. It stands after lab.mjs in the same module.
+// A lab with one control, for a page that has no room for more. It stands after controls.mjs in the same module.
 
 const SMALL_SPEED = 700; // steps a second
 const SMALL_STYLE = `

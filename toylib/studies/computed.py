@@ -84,8 +84,9 @@ def moments(task: str, density: float) -> tuple[float, float, float]:
     if layer is Conjunction:  # E[min(a, b) a] = E[min(a, b) max(a, b) + min(a, b)^2] / 2 for a, b on
         together = density * (1 / 4 + 1 / 6) / 2
         return of_feature, square - mean**2, together - mean * p / 2
-    with_feature = {Rectified: p / 6}.get(layer, 0.0 if layer.signed else of_feature)
-    return of_feature, square - mean**2, with_feature
+    if layer is Rectified:
+        return of_feature, square - mean**2, p / 6
+    return of_feature, square - mean**2, 0.0 if layer.signed else of_feature
 
 
 @checked(
@@ -119,9 +120,8 @@ def linear_loss(task: str, density: float, rank: int, n_features: int = N_FEATUR
     Raises: ValueError for another task, or numbers out of bounds.
     """
     of_feature, of_target, with_feature = moments(task, density)
-    cross = with_feature * np.eye(n_features)
-    if TASKS[task] is Conjunction:
-        cross = with_feature * np.kron(np.eye(n_features // 2), np.ones((2, 2)))
+    group = 2 if TASKS[task] is Conjunction else 1  # features that a target hangs on, and its outputs
+    cross = with_feature * np.kron(np.eye(n_features // group), np.ones((group, group)))
     return affine_loss(cross, of_feature=of_feature, of_targets=n_features * of_target, rank=rank)
 
 

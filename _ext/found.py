@@ -16,6 +16,7 @@ ASKED = {
     "book/polysemantic-neurons": ["polysemantic neurons", "what is polysemanticity", "polysemanticity"],
     "book/is-it-superposition": ["are polysemantic neurons evidence of superposition", "is it superposition"],
     "book/which-knob": ["what causes polysemanticity", "loss exponent", "weight decay"],
+    "book/computed-or-stored": ["computation in superposition", "compressed computation", "neural scaling"],
     "book/sparsity": ["sparsity", "phase diagram", "does sparsity cause superposition"],
     "book/deeper-is-rarer": ["inceptionv1", "convolutional network", "depth"],
     "book/first-mlp": ["transformer", "language model", "first mlp"],

@@ -197,7 +197,7 @@ def test_inceptions_layers_are_recorded_in_order_and_weights_are_fetched_only_if
     )
     refused(
         lambda: vision.load_vision("inception"),
-        "name must be one of efficientnet-lite0, googlenet, vgg11; got",
+        "name must be one of efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, mobilenet-v1, ",
     )
 
 

@@ -23,7 +23,8 @@ import torch
 
 from toylib.networks import vision
 from toylib.networks.crops import crops, pictures
-from toylib.networks.pointwise import PLACES, Pointwise, Reading, pointwise_layers, read
+from toylib.networks.pointwise import PLACES, Pointwise, pointwise_layers
+from toylib.studies.atoms import Reading, read
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = "tuxpaint-stamps-default"

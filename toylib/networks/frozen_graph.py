@@ -53,13 +53,14 @@ def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
 
 def _tensor(data: memoryview) -> np.ndarray | None:
     """A TensorProto: dtype 1, shape 2, content 4, or float values 5."""
-    dtype, shape, raw = None, [], b""
+    dtype, raw = None, b""
+    shape: list[int] = []
     for number, value in _fields(data):
         if number == 1:
             dtype = TYPES.get(value) if isinstance(value, int) else None
         elif number == 2 and isinstance(value, memoryview):
             sides = (dict(_fields(side)) for side in _messages(value, 2))
-            shape = [side.get(1, 0) for side in sides]
+            shape = [int(side.get(1, 0)) for side in sides]
         elif number in (4, 5) and isinstance(value, memoryview):
             raw += bytes(value)
     if dtype is None or not raw:
@@ -75,14 +76,16 @@ def constants(path: str | Path) -> dict[str, np.ndarray]:
     Raises: ValueError, naming the file, for one that is no such graph, or ends too early.
     Source: protobuf's encoding; TensorFlow's graph.proto, node_def.proto and tensor.proto.
     """
-    found = {}
-    with reading(repr(str(path)), "path must be a frozen graph", OSError, ValueError, IndexError, struct.error):
+    found: dict[str, np.ndarray] = {}
+    with reading(
+        repr(str(path)), "path must be a frozen graph", OSError, ValueError, IndexError, struct.error
+    ):
         for node in _messages(memoryview(Path(path).read_bytes()), 1):
             parts = [(n, value) for n, value in _fields(node) if isinstance(value, memoryview)]
             name = next((bytes(value).decode() for n, value in parts if n == 1), "")
             for entry in (dict(_fields(value)) for n, value in parts if n == 5):
                 if bytes(entry.get(1, b"")) == b"value":
-                    for tensor in _messages(entry[2], 8):
+                    for tensor in _messages(memoryview(bytes(entry[2])), 8):
                         value = _tensor(tensor)
                         found |= {} if value is None else {name: value}
         if not found:

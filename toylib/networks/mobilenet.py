@@ -25,7 +25,9 @@ class _Same(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         pads: list[int] = []
-        for side, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+        for side, kernel, stride in zip(
+            x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True
+        ):
             pad = max((-(-side // stride) - 1) * stride + kernel - side, 0)
             pads += [pad // 2, pad - pad // 2]
         return super().forward(F.pad(x, pads))

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from ..checks import a_seed, a_whole_number, checked, depending, must, one_of, refuse
 from ..progress import progress_bar
-from .loading import NotInstalled as NotInstalled  # for those who catch it
 from .frozen_graph import constants
 from .images import _folder
+from .loading import NotInstalled as NotInstalled  # for those who catch it
 from .loading import reading, require, stop_at
 from .mobilenet import mobilenet_v1, weights_of
 

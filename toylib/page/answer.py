@@ -17,7 +17,8 @@ from typing import Any
 from ..checks import refuse
 from ..claims import NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED
 
-OF_REAL_NETWORKS = ("*-real", "claim-3-labels", "claim-3-premise", "lexical-*")  # ids; all other claims are about toys
+# ids; all other claims are about toys
+OF_REAL_NETWORKS = ("*-real", "claim-3-labels", "claim-3-premise", "lexical-*")
 KINDS = {  # verdict -> how the page counts it, of one and of several
     SUPPORTED: ("holds", "hold"),
     PARTLY: ("holds within limits", "hold within limits"),

@@ -190,7 +190,7 @@ def by_gradient(
     atoms: Float[np.ndarray, "d n_atoms"],
     codes: Float[np.ndarray, "n_stimuli n_atoms"],
     sums: Float[np.ndarray, "n_neurons n_sums"] | None = None,
-) -> Float[np.ndarray, " n_neurons"]:
+) -> Float[np.ndarray, " n_read"]:
     """B where neurons are on: participation ratio of what atoms add to a rectified neuron as it is driven.
 
         s_i = mean over stimuli of (c_i max(0, sum_j on_j w_j . d_i))^2

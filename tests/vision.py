@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from toylib.networks import vision
-from toylib.networks.crops import crops, pictures
+from toylib.networks.crops import crops, photographs, pictures
 from toylib.networks.pointwise import PLACES, Pointwise, pointwise_layers
 from toylib.studies.atoms import Reading, read
 
@@ -145,6 +145,14 @@ def of_layer(way: str, layer: Pointwise, stimuli: Stimuli) -> dict:
     return packed(read(layer, picture, seed=WAYS[way].seed), layer)
 
 
+def check() -> dict:
+    """A small reading that the chapter makes again: one layer, from the photographs alone."""
+    pixels, source = crops(photographs(), 60, size=96)
+    layer = pointwise_layers(vision.load_vision(), pixels)[8]
+    reading = read(layer, np.repeat(source[:, 0], len(PLACES)), n_atoms=64, top=8, n_steps=40)
+    return packed(reading, layer) | {"layer": layer.name}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT / "_build" / "vision", help="of finished layers")
@@ -157,6 +165,7 @@ def main() -> None:
     parts.mkdir(parents=True, exist_ok=True)
     stimuli = Stimuli(chosen.folder)
     record = {"pictures": stimuli.kinds, "stimuli": N_STIMULI, "places": len(PLACES)}
+    record["check"] = stored(parts / "check.json", check)
     record["networks"] = {name: of_network(name, stimuli, parts) for name in vision.PACKAGED}
     ways = [rows for one in record["networks"].values() for way, rows in one.items() if way != "names"]
     record["seconds"] = round(sum(row.pop("seconds") for rows in ways for row in rows))

@@ -31,7 +31,11 @@ class Picture(NamedTuple):
     weight: float
 
 
-def _photographs() -> list[Picture]:
+def photographs() -> list[Picture]:
+    """Those of foolbox and scikit-learn.
+
+    Raises: NotInstalled, with the command, for a missing package.
+    """
     from PIL import Image
 
     require({"foolbox": "foolbox==3.3.4", "sklearn": "scikit-learn"}, "The photographs")
@@ -69,7 +73,7 @@ def pictures(stamps: str | Path | None = None) -> list[Picture]:
     """
     emoji = Emoji(None, at_least=1)
     drawn = [Picture(pixels, "emoji", 1.0) for pixels in emoji.pixels.numpy()]
-    return _photographs() + (_stamps(Path(stamps)) if stamps else []) + drawn
+    return photographs() + (_stamps(Path(stamps)) if stamps else []) + drawn
 
 
 def _crop(pixels: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:

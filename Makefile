@@ -71,7 +71,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims register bench factorial instrument language sensitivity lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench factorial instrument language vision sensitivity lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -169,6 +169,9 @@ instrument: $(READY)  ## what reads features per neuron, on layers of known trut
 
 language: $(READY)  ## the language models' layers behind how-lexical, to book/data/language.json; a quarter of an hour; needs apt
 	@$(PY) tests/language.py
+
+vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book/data/vision.json; a quarter of an hour; needs apt
+	@$(PY) tests/vision.py
 
 sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
 	@$(PY) tests/again.py --sensitivity $(CHAPTERS)

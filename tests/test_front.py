@@ -98,7 +98,7 @@ def test_further_claims_change_no_sentence_but_the_count_of_real_ones(claims):
     real["verdict"] = "supported"
     after = told([*claims, toy, real])
     assert after[:3] + after[4:] == before[:3] + before[4:]
-    assert "in all, of real networks, 3 claims: " in after[3]
+    assert "in all, of real networks, 4 claims: " in after[3]
     assert told([*claims, toy]) == before
 
 

@@ -70,6 +70,7 @@ def test_help_lists_every_goal_that_is_meant_to_be_called() -> None:
         "factorial",
         "instrument",
         "language",
+        "vision",
         "sensitivity",
         "lab",
         "serve",

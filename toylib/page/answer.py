@@ -17,7 +17,8 @@ from typing import Any
 from ..checks import refuse
 from ..claims import NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED
 
-OF_REAL_NETWORKS = ("*-real", "lexical-*")  # ids; all other claims are about toys
+# ids; all other claims are about toys
+OF_REAL_NETWORKS = ("*-real", "claim-3-labels", "claim-3-premise", "lexical-*")
 KINDS = {  # verdict -> how the page counts it, of one and of several
     SUPPORTED: ("holds", "hold"),
     PARTLY: ("holds within limits", "hold within limits"),
@@ -191,6 +192,12 @@ SENTENCES = (
                 "claim 3: deeper layers are not shown to be more polysemantic ({measure}: {value}, {who})",
             ),
             Clause(
+                "claim-3-labels",
+                "with depth more neurons answer to several kinds of emoji ({measure}: {value}, {who})",
+                "with depth no more neurons are shown to answer to several kinds of emoji ({measure}: "
+                "{value}, {who})",
+            ),
+            Clause(
                 "claim-4-real",
                 "claim 4: neurons of a transformer's first MLP are more polysemantic than those of later "
                 "layers ({measure}: {value}, {who})",
@@ -199,6 +206,7 @@ SENTENCES = (
                 {"rank of layer 0, by each of four measures": "but not most so by each measure"},
             ),
         ),
+        by=("claim-3-real", "claim-4-real"),
         real=True,
     ),
     Sentence(

@@ -7,7 +7,7 @@ sparse sum. What a neuron has is then counted over atoms in the place of feature
 
 s_i being the variance that atom i gives the neuron: a participation ratio. `by_activity` takes s from a
 regression of the neuron on the atoms of another network, `by_weights` from the neuron's weights on those of
-the layer that it reads.
+the layer that it reads, `by_gradient` from the same weights while the neuron is on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 from scipy.stats import rankdata
 
-from ..checks import a_seed, a_whole_number, an_array, checked, depending, must, refuse
+from ..checks import a_number, a_seed, a_whole_number, an_array, checked, depending, must, refuse
 from .recovery import SparseAutoencoder, train_autoencoder
 
 FAINT = 1e-9  # of the largest variance: what an atom that is never used has
@@ -65,6 +65,7 @@ class Dictionary:
     n_atoms=a_whole_number(at_least=2),
     top=depending(lambda n_atoms: a_whole_number(at_most=n_atoms)),
     n_steps=a_whole_number(),
+    lr=a_number(above=0),
     seed=a_seed(),
 )
 def learn_dictionary(
@@ -73,6 +74,7 @@ def learn_dictionary(
     n_atoms: int = 200,
     top: int = 5,
     n_steps: int = 600,
+    lr: float = 0.01,
     seed: int = 0,
 ) -> Dictionary:
     """A dictionary in which every state is written with `top` atoms at most.
@@ -94,11 +96,11 @@ def learn_dictionary(
         autoencoder.W_dec.copy_(atoms[None])
         autoencoder.W_enc.copy_(atoms.mT[None])
     batch = min(256, len(states))
-    train_autoencoder(autoencoder, h, l1=0, n_steps=n_steps, batch_size=batch, lr=0.01, seed=seed)
+    train_autoencoder(autoencoder, h, l1=0, n_steps=n_steps, batch_size=batch, lr=lr, seed=seed)
     return Dictionary(autoencoder, scale)
 
 
-def _ratio(amounts: Float[np.ndarray, "n_atoms n_neurons"]) -> Float[np.ndarray, " n_neurons"]:
+def participation(amounts: Float[np.ndarray, "n_atoms n_neurons"]) -> Float[np.ndarray, " n_neurons"]:
     """Participation ratio over atoms; NaN for a neuron that has nothing of any."""
     total, square = amounts.sum(0), (amounts**2).sum(0)
     return np.divide(total**2, square, out=np.full(len(total), np.nan), where=square > 0)
@@ -135,7 +137,7 @@ def by_activity(
     lower = np.linalg.cholesky(gram + RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram)))
     target = np.linalg.solve(lower, c.T @ a / len(c))
     weight = np.stack([nnls(lower.T, column)[0] for column in target.T], 1)
-    return _ratio(weight**2 * np.diag(gram)[:, None])
+    return participation(weight**2 * np.diag(gram)[:, None])
 
 
 _same_width = must(
@@ -161,7 +163,52 @@ def by_weights(
     Raises: ValueError unless the shapes fit.
     """
     drive = np.maximum(atoms.T @ weights.T, 0)
-    return _ratio((drive * codes.std(0)[:, None]) ** 2)
+    return participation((drive * codes.std(0)[:, None]) ** 2)
+
+
+_of_neurons = must(
+    lambda weights, on, codes: on.shape == (len(codes), len(weights)),
+    "on must say of every stimulus whether each neuron is on; got {on:shape}",
+)
+
+
+@checked(
+    _same_width,
+    _of_neurons,
+    must(
+        lambda sums, weights: sums is None or len(sums) == len(weights),
+        "sums must have a row for each neuron; got {sums:shape}",
+    ),
+    weights=an_array(ndim=2),
+    atoms=an_array(ndim=2),
+    codes=an_array(ndim=2),
+    on=an_array(ndim=2),
+)
+def by_gradient(
+    weights: Float[np.ndarray, "n_neurons d"],
+    on: Float[np.ndarray, "n_stimuli n_neurons"],
+    atoms: Float[np.ndarray, "d n_atoms"],
+    codes: Float[np.ndarray, "n_stimuli n_atoms"],
+    sums: Float[np.ndarray, "n_neurons n_sums"] | None = None,
+) -> Float[np.ndarray, " n_read"]:
+    """B where neurons are on: participation ratio of what atoms add to a rectified neuron as it is driven.
+
+        s_i = mean over stimuli of (c_i max(0, sum_j on_j w_j . d_i))^2
+
+    on: 1 where a neuron's output follows its drive, 0 below its threshold and at its ceiling. sums: of
+    planted neurons, which are then read in the neurons' place; the sum over j is over a neuron's parts.
+
+    Units:  atoms; NaN for a neuron that no atom drives while it is on.
+    Raises: ValueError unless the shapes fit.
+    """
+    drive = weights @ atoms
+    if sums is None:
+        return participation(np.maximum(drive.T, 0) ** 2 * ((codes**2).T @ on) / len(codes))
+    read = []
+    for parts in (np.flatnonzero(column) for column in sums.T):
+        added = np.maximum(on[:, parts] @ drive[parts], 0)
+        read.append(((added * codes) ** 2).mean(0))
+    return participation(np.stack(read, 1))
 
 
 @checked(
@@ -180,7 +227,7 @@ def by_own_layer(
     Units:  atoms; NaN for a neuron that is in none.
     Raises: ValueError unless the shapes fit.
     """
-    return _ratio((np.maximum(atoms.T, 0) * codes.std(0)[:, None]) ** 2)
+    return participation((np.maximum(atoms.T, 0) * codes.std(0)[:, None]) ** 2)
 
 
 @checked(

@@ -170,7 +170,7 @@ instrument: $(READY)  ## what reads features per neuron, on layers of known trut
 language: $(READY)  ## the language models' layers behind how-lexical, to book/data/language.json; a quarter of an hour; needs apt
 	@$(PY) tests/language.py
 
-vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book/data/vision.json; a quarter of an hour; needs apt
+vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book/data/vision.json; ten minutes; needs apt
 	@$(PY) tests/vision.py
 
 sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"

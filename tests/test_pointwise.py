@@ -180,8 +180,13 @@ def test_neurons_of_more_features_read_higher_and_below_rotated_axes():
 
 def test_another_networks_codes_give_a():
     layer = layer_of(2)
-    read = atoms.read(layer, np.arange(3000), n_atoms=80, top=8, n_steps=20, other=layer.states)
-    assert np.exp(read.logs["A"][0]) == pytest.approx(2, abs=0.4)
+    neurons, rotated, two, four = atoms.read_activity(layer, layer.states.astype(float))
+    assert np.exp(neurons) == pytest.approx(2, abs=0.4)
+    assert neurons < two < four
+    assert neurons < rotated
+    refused(
+        lambda: atoms.read_activity(layer, layer.states[:5]), "codes must be of the layer's states; got 5"
+    )
 
 
 # --- the record --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 
 apt fetches cut-out photographs (161 MB); weights and other pictures come from installed packages. Every
 layer's readings are stored in the folder as they come: after an interruption the same command continues.
+Remove the folder where code that they rest on has changed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from toylib.networks import vision
 from toylib.networks.crops import crops, photographs, pictures
 from toylib.networks.pointwise import PLACES, Pointwise, pointwise_layers
-from toylib.studies.atoms import Reading, read
+from toylib.studies.atoms import Reading, read, read_activity
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = "tuxpaint-stamps-default"
@@ -135,6 +136,7 @@ def of_network(name: str, stimuli: Stimuli, folder: Path) -> dict:
 
         found = stored(done, every)
         result[way], result["names"] = found["rows"], found["names"]
+        result["seconds"] = result.get("seconds", 0) + found["seconds"]
     return result
 
 
@@ -143,6 +145,17 @@ def of_layer(way: str, layer: Pointwise, stimuli: Stimuli) -> dict:
     if way.startswith("half"):
         layer, picture = of_half(layer, stimuli, int(way[-1]))
     return packed(read(layer, picture, seed=WAYS[way].seed), layer)
+
+
+def second(stimuli: Stimuli) -> dict:
+    """A in MobileNetV1, on dictionaries of EfficientNet-Lite0's layers at the same share of the depth."""
+    other, layers = stimuli.layers(vision.EFFICIENTNET, True), stimuli.layers(vision.MOBILENET, True)
+    rows = []
+    for k, layer in enumerate(layers):
+        beside = other[round(k / (len(layers) - 1) * (len(other) - 1))]
+        codes = read(beside, stimuli.picture).codes.astype(float)
+        rows.append({"logs": {"A": thousandths(read_activity(layer, codes))}})
+    return {"rows": rows}
 
 
 def check() -> dict:
@@ -166,9 +179,13 @@ def main() -> None:
     stimuli = Stimuli(chosen.folder)
     record = {"pictures": stimuli.kinds, "stimuli": N_STIMULI, "places": len(PLACES)}
     record["check"] = stored(parts / "check.json", check)
+    record["second"] = stored(parts / "second.json", lambda: second(stimuli))
     record["networks"] = {name: of_network(name, stimuli, parts) for name in vision.PACKAGED}
-    ways = [rows for one in record["networks"].values() for way, rows in one.items() if way != "names"]
-    record["seconds"] = round(sum(row.pop("seconds") for rows in ways for row in rows))
+    networks = record["networks"].values()
+    spent = [one.pop("seconds") for one in (record["check"], record["second"], *networks)]
+    record["seconds"] = round(sum(spent))
+    for row in (row for one in networks for way in WAYS for row in one[way]):
+        del row["seconds"]
     text = json.dumps(record, separators=(",", ":")).replace("},{", "},\n{")
     chosen.page.write_text(text + "\n", encoding="utf-8")
     print(f"{record['seconds'] / 60:.1f} minutes of one core; {len(text) / 1e3:.0f} kB in {chosen.page}")

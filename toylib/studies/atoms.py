@@ -36,7 +36,7 @@ class Layer(Protocol):
 class Reading:
     """What the instruments read of a layer by one dictionary, and how the dictionary's atoms are used.
 
-    logs: "B", "on" (B while neurons are on) and perhaps "A" -> mean log reading of neurons, along rotated
+    logs: "B" and "on" (B while neurons are on) -> mean log reading of neurons, along rotated
     axes, of sums of two and of four. lost: of the states' variance. spread: median over atoms of
     the share of pictures that an atom is spread over; sparse: mean lifetime sparsity of atoms; active: mean
     share of states in which a neuron is on; dead: share of neurons left out.
@@ -135,13 +135,12 @@ def read(
     top: int = 16,
     n_steps: int = 250,
     seed: int = 0,
-    other: Float[np.ndarray, "n n_other"] | None = None,
 ) -> Reading:
     """A layer's neurons on a dictionary of what they read, against rotated axes; planted sums.
 
     Neurons are divided by the root mean square of their activity, and those that are hardly ever on are
     left out; states are centred. Rotated axes are on as often as neurons are. picture: of every
-    state, the picture that it is of; other: codes of another network at the same places, for A.
+    state, the picture that it is of.
 
     Raises: ValueError unless there is a picture for each state.
     """
@@ -161,8 +160,6 @@ def read(
     sums = [instrument.planted_sums(len(weights), k, n_sums=N_SUMS, seed=seed) for k in TOGETHER]
     each = [own.read(atoms, codes), turned.read(atoms, codes), *(own.read(atoms, codes, s) for s in sums)]
     logs = dict(zip(("B", "on"), np.array(each).T.tolist(), strict=True))
-    if other is not None:
-        logs["A"] = _by_activity(activity / size, sums, other, seed)
     by_atom, n = by_picture(codes, picture)
     return Reading(
         logs=logs,
@@ -175,12 +172,26 @@ def read(
     )
 
 
-def _by_activity(activity: np.ndarray, sums: list[np.ndarray], codes: np.ndarray, seed: int) -> list[float]:
-    """Mean log A of some neurons, of rotated axes, of sums."""
-    chosen = np.random.default_rng(seed).choice(
-        activity.shape[1], min(N_AXES, activity.shape[1]), replace=False
-    )
-    turn = random_rotation(activity.shape[1], seed).numpy()[chosen[:N_SUMS]]
-    centred = activity - activity.mean(0)
-    of = [activity[:, chosen], centred @ turn.T, *(activity @ s for s in sums)]
+@checked(
+    must(
+        lambda codes, layer: len(codes) == len(layer.states),
+        "codes must be of the layer's states; got {codes:len}",
+    ),
+    seed=a_seed(),
+)
+def read_activity(layer: Layer, codes: Float[np.ndarray, "n n_atoms"], *, seed: int = 0) -> list[float]:
+    """A on another network's codes at the same places: mean logs as in `Reading.logs`.
+
+    Of at most a hundred neurons, and half as many rotated axes and sums; rotated are centred activities.
+
+    Raises: ValueError unless there is a code for each state.
+    """
+    activity = layer.activity()
+    activity = activity[:, (activity > 0).mean(0) >= DEAD]
+    activity = activity / np.sqrt((activity**2).mean(0))
+    n = activity.shape[1]
+    chosen = np.random.default_rng(seed).choice(n, min(N_AXES, n), replace=False)
+    turn = random_rotation(n, seed).numpy()[chosen[:N_SUMS]]
+    sums = [instrument.planted_sums(n, k, n_sums=N_SUMS, seed=seed) for k in TOGETHER]
+    of = [activity[:, chosen], (activity - activity.mean(0)) @ turn.T, *(activity @ s for s in sums)]
     return [_mean_log(instrument.by_activity(a, codes)) for a in of]

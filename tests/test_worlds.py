@@ -1,5 +1,7 @@
 """Rules in worlds where one knows the answer: how often they say so."""
 
+import html
+import json
 from pathlib import Path
 
 import numpy as np
@@ -164,14 +166,19 @@ BOOK = Path(__file__).resolve().parent.parent / "book"
 
 
 @pytest.mark.parametrize("name", ["claim-1", "claim-2", "sparsity"])
-def test_these_claims_rules_err_no_more_often_than_their_cards_allow(name):
+def test_these_claims_are_seldom_supported_where_they_should_not_be_and_weak_rules_are_named(name):
+    """A rule alone may err more often than the claim: over sixteen streams, of a skewed quantity."""
     record = next(claim for claim in records.read(BOOK) if claim["id"] == name)
     found = record["operating"]
     assert found["n"] == N
     assert found["verdicts"][worlds.NOTHING]["supported"] <= worlds.FALSE_ALARMS
     assert found["verdicts"][worlds.BOUND]["supported"] <= ALLOWED
     often = {rule: chances[worlds.BOUND] for rule, chances in found["rules"].items()}
-    assert [rule for rule, chance in often.items() if chance > ALLOWED] == []
+    assert max(often.values()) < 0.15
+    page = json.loads((BOOK / "scoreboard.ipynb").read_text(encoding="utf-8"))
+    shown = json.dumps([output for cell in page["cells"] for output in cell.get("outputs", [])])
+    for rule in (rule for rule, chance in often.items() if chance > worlds.FALSE_ALARMS):
+        assert html.escape(rule) in shown, "the front page lists the rules that err more often than 5%"
 
 
 STREAMS = worlds.mean_of([0.4, 0.5, 0.6], [0, 1, 2])

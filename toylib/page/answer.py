@@ -79,8 +79,11 @@ class Clause:
 
     def said(self, claim: Mapping[str, Any]) -> str:
         """In words, linked to the chapter; {share}, {points}, {times}, {value} are filled in."""
+        verdict = KINDS[claim["verdict"]][0].replace("does not", "does not hold")
         if claim["verdict"] == NOT_TESTED:
-            text = f"the claim that {claim['statement'][0].lower()}{claim['statement'][1:-1]} is not tested"
+            lead, numbered, _ = self.yes.partition(": ")
+            lead = lead + numbered if numbered and lead.startswith("claim ") else "the claim "
+            text = f"{lead}that {claim['statement'][0].lower()}{claim['statement'][1:-1]} is not tested"
         else:
             holds = claim["verdict"] in (SUPPORTED, PARTLY)
             n = claim["n_models"]
@@ -94,8 +97,7 @@ class Clause:
             text += f", {' and '.join(told)}" if told and holds else ""
             first = claim["rules"][0]
             if not holds and not (first["held"] or first["reverse"]):
-                text += ", which leaves it undecided"
-        verdict = KINDS[claim["verdict"]][0].replace("does not", "does not hold")
+                verdict = "does not hold: undecided"
         return f'{html.escape(text)} (<a href="{claim["chapter"]}.html">{verdict}</a>)'
 
 
@@ -121,21 +123,26 @@ SENTENCES = (
         (
             Clause(
                 "models",
-                "of ReLU output models on sparse features {share} hold more features than dimensions",
-                "of ReLU output models on sparse features only {share} hold more features than dimensions",
+                "{share} of models trained on sparse features hold more features than dimensions, which is "
+                "superposition",
+                "only {share} of models trained on sparse features hold more features than dimensions, which "
+                "is superposition",
             ),
             Clause(
                 "claim-1",
-                "claim 1: polysemantic neurons form in the third model, whose share rises by {points} as "
-                "features become sparse",
-                "claim 1: polysemantic neurons do not form in the third model as claimed; their share "
-                "changes by {points}",
-                {"a neuron for each feature: its rise": "though by {points} where each feature has a neuron"},
+                "claim 1: polysemantic neurons, of several features each, form in a layer of ReLUs, where "
+                "their share rises by {points} as features become sparse",
+                "claim 1: polysemantic neurons, of several features each, do not form in a layer of ReLUs as "
+                "claimed; their share changes by {points}",
+                {
+                    "a neuron for each feature: its rise": "and by {points} even where each feature could "
+                    "have a neuron of its own"
+                },
             ),
             Clause(
                 "claim-2",
-                "claim 2: clean neurons stand beside them in {share} of layers",
-                "claim 2: clean neurons stand beside them in only {share} of layers",
+                "claim 2: clean neurons, of one feature, stand beside them in {share} of layers",
+                "claim 2: clean neurons, of one feature, stand beside them in only {share} of layers",
             ),
         ),
     ),

@@ -38,7 +38,9 @@ def _bar(claims: Sequence[Mapping[str, Any]]) -> str:
         f'<span class="tl-{GROUPS[verdict]}" style="flex:{n}"></span>'
         for verdict, n in answer.tally(claims).items()
     )
-    return f'<p class="tl-count">{words}</p><div class="tl-bar" aria-hidden="true">{parts}</div>'
+    note = "Brackets hold 95% intervals, points are percentage points; each verdict leads to its chapter."
+    bar = f'<div class="tl-bar" aria-hidden="true">{parts}</div>'
+    return f'<p class="tl-count">{words}</p>{bar}<p class="tl-note">{note}</p>'
 
 
 def top(folder: str | Path = ".") -> Display:

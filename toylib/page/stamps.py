@@ -26,7 +26,17 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 # they read notebooks, run commands and draw tables; a folder's own file says what is in it
 WITHOUT_NUMBERS = {
     f"toylib.page{name}"
-    for name in ("", ".cards", ".commands", ".data", ".notebook", ".records", ".register", ".stamps")
+    for name in (
+        "",
+        ".cards",
+        ".commands",
+        ".data",
+        ".notebook",
+        ".records",
+        ".register",
+        ".stamps",
+        ".strips",
+    )
 }
 
 

@@ -91,7 +91,8 @@ def strip(record: Mapping[str, Any], runs: Iterable[Run]) -> str:
     ]
     said = f"Estimates of {record['id']} in the book and in {len(listed)} other runs"
     return (
-        f'<figure style="margin:0.5em 0;overflow-x:auto"><svg role="img" aria-label="{html.escape(said)}" '
+        '<figure style="margin:0.5em 0;overflow-x:auto" tabindex="0">'
+        f'<svg role="img" aria-label="{html.escape(said)}" '
         f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">{"".join(lines)}</svg>'
         "<figcaption><small>The same under other conditions: estimate and interval; hollow where the verdict "
         "is another one; dotted, the bound of the claim's own rule.</small></figcaption></figure>"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import gzip
 import html
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import debian
 
 LENGTH = 1_200  # characters of a passage, about 270 tokens
 
@@ -55,27 +55,9 @@ SOURCES = {
 
 
 def fetch(folder: Path) -> None:
-    """Download and unpack the packages that are not in the folder yet.
-
-    Raises: RuntimeError where apt and dpkg are missing or find nothing, with the command.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for package in (name for name in SOURCES if not (folder / name).is_dir()):
-        command = ["apt-get", "download", package]
-        draft = folder / f"{package}.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-            (file,) = folder.glob(f"{package}_*.deb")
-            subprocess.run(["dpkg", "-x", file.name, draft.name], cwd=folder, check=True, capture_output=True)
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", "") or error
-            raise RuntimeError(
-                f"the passages need Debian's package {package}: run {' '.join(command)} in {folder}, after "
-                f"apt-get update if it is not found ({str(said).strip()[-200:]})"
-            ) from None
-        file.unlink()
-        draft.rename(folder / package)
+    """Download and unpack the packages that are not in the folder yet: `debian.fetched`."""
+    for package in SOURCES:
+        debian.fetched(package, folder, "the passages")
 
 
 def _read(path: Path) -> str:

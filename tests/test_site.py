@@ -307,6 +307,23 @@ def test_the_live_model_is_seen_at_once_and_ends_as_a_pentagon(browser: Browser,
     assert (state["n"], state["sparsity"]) == (5, 0)
 
 
+OUTSIDE = """
+() => [...document.querySelectorAll("svg text")].filter(text => {
+  const own = text.getBoundingClientRect(), all = text.closest("svg").getBoundingClientRect();
+  return own.width && (own.left < all.left - 1 || own.right > all.right + 1);
+}).map(text => text.textContent)
+"""
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_no_word_of_the_front_pages_pictures_is_cut_off(width: int, browser: Browser, server: str) -> None:
+    page, *_ = watched(browser, server, viewport={"width": width, "height": 900})
+    page.goto(server)
+    assert page.locator(".tl-story text").count() > 10
+    assert page.evaluate(OUTSIDE) == []
+    page.context.close()
+
+
 def test_buttons_choose_among_the_cards_and_without_javascript_all_are_shown(
     browser: Browser, server: str
 ) -> None:

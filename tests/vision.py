@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import debian
 import numpy as np
 import torch
 
@@ -44,25 +43,8 @@ WAYS = {"all": Way(True, 0), "half 0": Way(True, 2), "half 1": Way(True, 3), "un
 
 
 def fetch(folder: Path) -> Path:
-    """Download and unpack the stamps unless they are there; the folder of their pictures.
-
-    Raises: RuntimeError where apt and dpkg are missing or find nothing, with the command.
-    """
-    command = ["apt-get", "download", STAMPS]
-    if not (folder / STAMPS).is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"{STAMPS}.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-            (file,) = folder.glob(f"{STAMPS}_*.deb")
-            subprocess.run(["dpkg", "-x", file.name, draft.name], cwd=folder, check=True, capture_output=True)
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            said = str(getattr(error, "stderr", "") or error).strip()[-200:]
-            raise RuntimeError(f"the stamps need apt: run {' '.join(command)} in {folder} ({said})") from None
-        file.unlink()
-        draft.rename(folder / STAMPS)
-    return folder / STAMPS / "usr" / "share" / "tuxpaint" / "stamps"
+    """The folder of the stamps' pictures, as `debian.fetched` gets them."""
+    return debian.fetched(STAMPS, folder, "the stamps") / "usr" / "share" / "tuxpaint" / "stamps"
 
 
 def chosen(name: str, layers: list[Pointwise]) -> list[Pointwise]:

@@ -83,7 +83,7 @@ class Clause:
         if claim["verdict"] == NOT_TESTED:
             lead, numbered, _ = self.yes.partition(": ")
             lead = lead + numbered if numbered and lead.startswith("claim ") else "the claim "
-            text = f"{lead}that {claim['statement'][0].lower()}{claim['statement'][1:-1]} is not tested"
+            text = f"{lead}that {claim['statement'][0].lower()}{claim['statement'][1:-1]}"
         else:
             holds = claim["verdict"] in (SUPPORTED, PARTLY)
             n = claim["n_models"]

@@ -182,7 +182,7 @@ def claims(folder: str | Path = ".") -> Display:
 # --- the story's picture ------------------------------------------------------------------------------
 
 WIDE, HIGH = 420, 250  # of the picture, in units of which a phone shows five sixths of a pixel each
-LEFT, RIGHT, UPPER, LOWER = 44, 128, 12, 40  # margins; the lines' names stand on the right
+LEFT, RIGHT, UPPER, LOWER = 44, 152, 12, 40  # margins; the lines' names stand on the right
 _lines = must(
     lambda lines, densities: all(len(values) == len(densities) for values in lines.values()),
     "lines must have a value for each of the {densities:len} densities",

@@ -231,10 +231,10 @@ def test_these_claims_are_seldom_supported_where_they_should_not_be_and_weak_rul
     assert found["verdicts"][worlds.BOUND]["supported"] <= ALLOWED
     often = {rule: chances[worlds.BOUND] for rule, chances in found["rules"].items()}
     assert max(often.values()) < 0.15
-    page = json.loads((BOOK / "scoreboard.ipynb").read_text(encoding="utf-8"))
+    page = json.loads((BOOK / "verdicts.ipynb").read_text(encoding="utf-8"))
     shown = json.dumps([output for cell in page["cells"] for output in cell.get("outputs", [])])
     for rule in (rule for rule, chance in often.items() if chance > worlds.FALSE_ALARMS):
-        assert html.escape(rule) in shown, "the front page lists the rules that err more often than 5%"
+        assert html.escape(rule) in shown, "the page on verdicts lists the rules that err more often than 5%"
 
 
 FEW = evidence.bootstrap([0.4, 0.5, 0.6])

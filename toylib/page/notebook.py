@@ -156,15 +156,16 @@ def undecided(folder: str | Path = ".") -> Display:
 
 def weak_rules(folder: str | Path = ".") -> Display:
     """The rules of all claims in `folder` that err too often in simulated runs, and what would mend them."""
-    lines = []
-    for claim in read(folder):
+    lines, claims = [], read(folder)
+    for claim in claims:
         found = claim.get("operating", {})
         for name, chances in found.get("rules", {}).items():
             if said := cards.weak(chances, f"{found['margin']:g}"):
                 shown = [f"{chances[world]:.1%}" for world in (BOUND, BEYOND)]
                 lines.append([claim["id"], name, chances["streams"], *shown, said, cards.mend(chances)])
     header = ["claim", "rule", "streams", "holds at its bound", "holds beyond it", "weakness"]
-    return table(lines, [*header, "able with"])
+    shown = table(lines, [*header, "able with"])
+    return Display(shown.text, **shown.data, **{SCOREBOARD: content_stamp(claims)})
 
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:

@@ -173,8 +173,8 @@ language: $(READY)  ## the language models' layers behind how-lexical, to book/d
 vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book/data/vision.json; ten minutes; needs apt
 	@$(PY) tests/vision.py
 
-sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
-	@$(PY) tests/again.py --sensitivity $(CHAPTERS)
+sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer" AT_MOST=40
+	@$(PY) tests/again.py --sensitivity $(if $(AT_MOST),--at-most $(AT_MOST)) $(CHAPTERS)
 
 lab: $(READY)  ## JupyterLab on the chapters
 	@cd book && ../.venv/bin/python -m jupyterlab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)

@@ -401,7 +401,7 @@ def sensitivity(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
 
 
 def affordable(names: list[str], times: int, at_most: float) -> list[str]:
-    """Chapters that take so many processor seconds at most, by the first run of SENSITIVITY, this much longer."""
+    """Chapters that take no more processor seconds, if so much longer than in the first run of SENSITIVITY."""
     stored = RUNS / next(iter(SENSITIVITY)) / "result.json"
     done = json.loads(stored.read_text())["chapters"] if stored.is_file() else {}
     return [name for name in names if times * done.get(name, {"cpu_seconds": 0})["cpu_seconds"] <= at_most]
@@ -435,7 +435,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="the interpreter of another environment")
     parser.add_argument("--colab", action="store_true", help="toylib comes from the set-up cell")
     parser.add_argument("--page", type=Path, help="write what all runs found to this file")
-    parser.add_argument("--at-most", type=float, default=float("inf"), help="processor seconds a run may take")
+    parser.add_argument("--at-most", type=float, default=float("inf"), help="processor seconds of a run")
     parser.add_argument("--sensitivity", action="store_true", help="the runs that the claims' cards show")
     options = parser.parse_args()
     if options.sensitivity:

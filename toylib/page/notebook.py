@@ -164,8 +164,8 @@ def weak_rules(folder: str | Path = ".") -> Display:
                 shown = [f"{chances[world]:.1%}" for world in (BOUND, BEYOND)]
                 lines.append([claim["id"], name, chances["streams"], *shown, said, cards.mend(chances)])
     header = ["claim", "rule", "streams", "holds at its bound", "holds beyond it", "weakness"]
-    shown = table(lines, [*header, "able with"])
-    return Display(shown.text, **shown.data, **{SCOREBOARD: content_stamp(claims)})
+    listed = table(lines, [*header, "able with"])
+    return Display(listed.text, **listed.data, **{SCOREBOARD: content_stamp(claims)})
 
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:

@@ -12,3 +12,4 @@ from .intervals import (
     share_of,
     spearman,
 )
+from .streams import Streams

@@ -1,5 +1,6 @@
 """InceptionV1 but for its weights: a graph of its names and shapes, fetched, read, run and recorded."""
 
+import functools
 import hashlib
 import http.server
 import io
@@ -339,14 +340,15 @@ class FewStimuli(script.Stimuli):
     """Crops of the photographs alone, which need no apt."""
 
     def __init__(self, folder):
-        self.pixels, source = crops(photographs(), 60, size=64)
+        self.pixels, source = crops(photographs(), 24, size=64)
         self.kinds = {"photographs": len(photographs())}
         self.picture = np.repeat(source[:, 0], len(pointwise.PLACES))
         self.half = self.picture % 2
 
 
-@pytest.mark.slow
-def test_make_inception_fetches_reads_and_records_and_goes_on_where_it_was(server, at, tmp_path):
+def test_make_inception_fetches_reads_and_records_and_goes_on_where_it_was(server, at, tmp_path, monkeypatch):
+    small = functools.partial(script.record.read, n_atoms=16, top=4, n_steps=3)
+    monkeypatch.setattr(script.record, "read", small)
     archive = offered(server, at[0].read_bytes())
     page = tmp_path / "inception.json"
     options = ["--folder", str(tmp_path / "work"), "--page", str(page)]

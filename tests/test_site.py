@@ -289,16 +289,16 @@ def test_the_front_page_says_what_the_records_say() -> None:
 def test_the_live_model_is_seen_at_once_and_ends_as_a_pentagon(browser: Browser, server: str) -> None:
     page, *_ = watched(browser, server, viewport={"width": DESKTOP, "height": 900})
     page.goto(server)
-    live = page.locator(".toylib-pentagon")
+    live = page.locator(".toylib-small")
     before = live.bounding_box()
-    page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+    page.wait_for_function("document.querySelector('.toylib-small').lab.trainer.finished")
     assert page.evaluate("window.scrollY") == 0
     assert live.locator("#found").inner_text() == "5 of 5, a pentagon"
     assert live.bounding_box() == before  # nothing moves while it trains
     assert before is not None
     assert before["y"] + before["height"] < 900
     live.locator("#sparsity").fill("0")
-    page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+    page.wait_for_function("document.querySelector('.toylib-small').lab.trainer.finished")
     assert live.locator("#found").inner_text().startswith("2 of 5")
     link = live.locator("#open").get_attribute("href")
     page.goto(server + str(link))
@@ -344,7 +344,7 @@ def test_buttons_choose_among_the_cards_and_without_javascript_all_are_shown(
     page.context.close()
 
 
-@pytest.mark.parametrize("page", [FRONT, "book/lab.html"])
+@pytest.mark.parametrize("page", [FRONT, "book/lab.html", "book/twenty-minutes.html"])
 def test_a_first_page_weighs_little_with_all_that_it_loads(page: str, browser: Browser, server: str) -> None:
     view, *_ = watched(browser, server, viewport={"width": DESKTOP, "height": 900})
     answers: list[Response] = []
@@ -365,7 +365,8 @@ def test_a_first_page_weighs_little_with_all_that_it_loads(page: str, browser: B
 @pytest.mark.parametrize(
     ("asked", "page"),
     [
-        ("what is superposition", "book/three-models.html"),
+        ("what is superposition", "book/twenty-minutes.html"),
+        ("tutorial", "book/twenty-minutes.html"),
         ("how to cite", "book/references.html"),
         ("sparse autoencoder", "book/open-questions.html"),
     ],

@@ -42,14 +42,20 @@ class Found(SphinxRole):
         return [nodes.Text(answer.in_words(found)[form])], []
 
 
+def told(claim: dict[str, Any]) -> str:
+    """A sentence, less its full stop: what the front page says of a claim, by its verdict."""
+    clauses = (each for sentence in answer.SENTENCES for each in sentence.clauses)
+    [clause] = [each for each in clauses if each.id == claim["id"]]
+    words = clause.said(claim)
+    return words[0].upper() + words[1:]
+
+
 class Said(SphinxRole):
-    """A sentence's beginning: what the front page says of a claim, by its verdict."""
+    """`claim`: what the front page says of it."""
 
     def run(self) -> Written:
-        clauses = (each for sentence in answer.SENTENCES for each in sentence.clauses)
-        [clause] = [each for each in clauses if each.id == self.text]
-        told = clause.said(claims(Path(self.env.srcdir) / "book")[self.text])
-        return [nodes.raw("", told[0].upper() + told[1:], format="html")], []
+        words = told(claims(Path(self.env.srcdir) / "book")[self.text])
+        return [nodes.raw("", words, format="html")], []
 
 
 def pair_pays(importance: float = 0.9) -> float:

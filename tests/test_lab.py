@@ -226,7 +226,7 @@ def visit(browser: Browser) -> Iterator[Any]:
         contexts.append(context)
 
         def answer(route: Any) -> None:
-            if route.request.url.split("#")[0] == HOME:
+            if route.request.url.split("#")[0].split("?")[0] == HOME:
                 route.fulfill(content_type="text/html; charset=utf-8", body=body)
             else:
                 asked.append(route.request.url)
@@ -633,7 +633,7 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
     page = visit(Lab(preset="solid", speed="fast"))
     finished(page)
     reached = []
-    for _ in range(26):
+    for _ in range(27):
         page.keyboard.press("Tab")
         reached.append(focused(page))
     wanted = [
@@ -653,7 +653,7 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
         "m",
         "room",
     ]
-    wanted += ["task", "sets", "seed", "next", "steps", "speed", "probe", "png", "json"]
+    wanted += ["task", "sets", "seed", "next", "steps", "speed", "probe", "png", "json", "embed"]
     assert [name for name in wanted if name not in reached] == []
     assert [name for name in reached if name in wanted][: len(wanted)] == wanted  # in reading order
 
@@ -1125,6 +1125,31 @@ def test_a_link_leads_to_its_lab_and_no_link_to_the_top(visit: Any) -> None:
     linked.wait_for_function(f"({top.format(0)}) >= 0 && ({top.format(0)}) < 100")
     assert lab_value(linked, "lab.state.seed", 1) == 4
     assert visit(*labs, before=TALL).evaluate("scrollY") == 0
+
+
+def test_an_embedded_lab_stands_alone_and_shows_the_model(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500), permissions=["clipboard-read"])
+    finished(page)
+    page.locator("#sparsity").fill("16")
+    finished(page)
+    page.locator("#embed").click()
+    expect(page.locator("#status")).to_contain_text(re.compile("Code copied|Copy this: "))
+    code = page.evaluate(
+        "async ([source, address]) => {" + MODULE + "return L.embedCode(address, 'lab-1');}", [SOURCE, page.url]
+    )
+    address = re.fullmatch(r'<iframe src="([^"]+)" title="[^"]+" style="[^"]+"></iframe>', code)[1]
+    assert address.startswith(f"{HOME}?embed=lab-1#lab-1:preset=pentagon,sparsity=0.8")
+    weights = lab_value(page, WEIGHTS)
+    labs = Lab(preset="digons"), Lab(preset="solid")
+    alone = visit(*labs, address=address, before=TALL, after=TALL, viewport={"width": 600, "height": 900})
+    finished(alone)
+    np.testing.assert_allclose(lab_value(alone, WEIGHTS), weights, atol=2e-5)
+    assert alone.get_by_text("Prose.").count() == 2
+    assert not any(prose.is_visible() for prose in alone.get_by_text("Prose.").all())
+    assert not alone.locator(".toylib-lab").nth(1).is_visible()
+    box = alone.locator(".toylib-lab").first.bounding_box()
+    assert box["y"] < 20
+    assert box["width"] > 570
 
 
 def test_contents_and_back_keep_the_model(visit: Any) -> None:

@@ -480,6 +480,40 @@ def test_lab_trains_without_a_kernel(browser: Browser, server: str) -> None:
     assert not console
 
 
+def test_the_tutorial_asks_and_checks_and_carries_the_module_once(browser: Browser, server: str) -> None:
+    text = (SITE / "book" / "twenty-minutes.html").read_text(encoding="utf-8")
+    assert text.count("class Trainer") == 1
+    page, requests, failed, console = watched(browser, server, viewport={"width": PHONE, "height": 740})
+    page.goto(f"{server}book/twenty-minutes.html")
+    labs = page.locator(".toylib-small")
+    assert (
+        labs.count() == len(re.findall("small-lab}", (ROOT / "book" / "twenty-minutes.md").read_text())) > 5
+    )
+    pair = labs.nth(1)
+    pair.locator("#view").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    assert (
+        page.evaluate("[...document.querySelectorAll('.toylib-small')].map(h => h.lab.trainer.total)")
+        == [0] * labs.count()
+    )
+    done = "document.querySelectorAll('.toylib-small')[1].lab.trainer.finished"
+    pair.locator("#again").click()
+    page.wait_for_function(done)
+    assert pair.locator("#state").inner_text() == "Not yet: 1 of 2 features represented."
+    pair.locator("#sparsity").fill("18")
+    pair.locator("#view").scroll_into_view_if_needed()
+    page.wait_for_function(done)
+    assert pair.locator("#state").inner_text().startswith("Done: 2 of 2, an antipodal pair; 90% sparse")
+    pair.locator("#open").click()
+    page.wait_for_url("**/book/lab.html#lab-1:*")
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.finished")
+    assert "2 of 2 features represented in 1 dimension" in page.locator("#status").first.inner_text()
+    page.context.close()
+    assert not external(requests, server)
+    assert not failed
+    assert not console
+
+
 # --- each page ---------------------------------------------------------------------------------
 
 

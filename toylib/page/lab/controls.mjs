@@ -182,7 +182,7 @@ const PAGE = `
     </div>
   </div>
   ${steady("p", 'class="status" id="status" role="status" aria-live="off"', [LONG_STATUS]).replace('class="ruler"', 'class="status ruler"')}
-  <div class="buttons save"><button type="button" id="png">Save picture</button><button type="button" id="json">Save model</button></div>
+  <div class="buttons save"><button type="button" id="png">Save picture</button><button type="button" id="json">Save model</button> <button type="button" id="embed">Copy code to embed</button></div>
   <details id="exercises"><summary>Exercises that check themselves: <span id="score"></span></summary><ol class="list">${EXERCISES_HERE.map(([name, {title, ask}]) =>
     `<li data-exercise="${name}"><p><b>${title}.</b> ${ask}</p><div class="row"><div class="goal">${TICK}<span class="state"></span></div><button type="button">Set up</button></div></li>`).join("")}</ol></details>
   <details id="matrix"><summary>What each feature gives each output</summary>
@@ -491,10 +491,15 @@ class Lab {
       this.search = {first: this.state.seed, results: []};
       this.run();
     });
+    const copy = text => navigator.clipboard?.writeText(text).then(() => true, () => false);
     on(part.link, "click", async () => {
       this.remember();
-      const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-      this.say(copied ? "Link copied. " : "The address of this page now leads here: copy it. ");
+      this.say((await copy(location.href)) ? "Link copied. " : "The address of this page now leads here: copy it. ");
+    });
+    on(part.embed, "click", async () => {
+      this.remember();
+      const code = embedCode(location.href, this.name);
+      this.say((await copy(code)) ? "Code copied: it shows this model in a page of yours. " : `Copy this: ${code} `);
     });
     on(part.next, "click", () => {
       this.change({seed: (this.state.seed + 1) % (LIMITS.seed[1] + 1)});
@@ -701,7 +706,7 @@ class Lab {
       part[`${key}-value`].textContent = text;
       part[key].setAttribute("aria-valuetext", key === "room" ? `${text}: ${plural(state.m, "hidden unit")} for ${plural(state.n, "feature")}` : text);
     }
-    part.link.hidden = !this.name;
+    part.link.hidden = part.embed.hidden = !this.name;
     const neurons = state.task !== "output";
     part["view-title"].textContent = VIEW_TITLES[neurons ? state.task : solid ? "solid" : "plane"];
     const [, first, size] = this.probed === null ? [] : probe(this.trainer.model, this.trainer.features, this.probed);
@@ -824,10 +829,30 @@ export function mount(host, settings) {
   return (host.lab = new Lab(host, settings));
 }
 
-/** Without a kernel: fill the places that a page has for labs, each once. */
+/** HTML that shows a lab of this address, without what is around it, in another page. */
+export function embedCode(address, name) {
+  const url = new URL(address);
+  url.search = `embed=${name}`;
+  return `<iframe src="${url.href.replaceAll("&", "&amp;").replaceAll('"', "%22")}" title="A toy model that trains here" style="width: 100%; height: 960px; border: 0"></iframe>`;
+}
+
+/** Leave of the page this host alone, as wide as the window. */
+function standAlone(host) {
+  const set = (node, rules) => Object.entries(rules).forEach(([rule, value]) => node.style.setProperty(rule, value, "important"));
+  for (let node = host; node !== document.body; node = node.parentElement) {
+    for (const other of node.parentElement.children) if (other !== node) set(other, {display: "none"});
+    set(node, {display: "block", margin: "0", padding: "0", "max-width": "none", "min-width": "0", width: "auto", border: "0"});
+  }
+}
+
+/** Without a kernel: fill the places that a page has for labs, each once; `?embed=lab-1` shows one and nothing else. */
 export function mountAll() {
-  for (const [k, host] of document.querySelectorAll(".toylib-lab").entries())
-    if (!host.lab) mount(host, {state: JSON.parse(host.dataset.state), name: `lab-${k + 1}`});
+  const only = new URLSearchParams(location.search).get("embed");
+  for (const [k, host] of document.querySelectorAll(".toylib-lab").entries()) {
+    const name = `lab-${k + 1}`;
+    if (!host.lab) mount(host, {state: JSON.parse(host.dataset.state), name});
+    if (only === name) standAlone(host);
+  }
 }
 
 /** With a kernel: anywidget's view. The trait `state` follows the reader, and the lab follows the trait. */

@@ -49,7 +49,7 @@ def two_digits(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:#.2g}" if value else "0"
 
 
-def _in_words(found: Mapping[str, Any]) -> dict[str, str]:
+def in_words(found: Mapping[str, Any]) -> dict[str, str]:
     """An estimate with its interval as a share, in percentage points, as a multiple and as a number."""
     if found.get("estimate") is None:
         return dict.fromkeys(("share", "points", "times", "value", "estimate"), "not measured")
@@ -88,11 +88,11 @@ class Clause:
             holds = claim["verdict"] in (SUPPORTED, PARTLY)
             n = claim["n_models"]
             who = "one network" if n == 1 else f"{n:,} models"
-            facts = _in_words(claim) | {"measure": claim["measure"], "who": who}
+            facts = in_words(claim) | {"measure": claim["measure"], "who": who}
             text = (self.yes if holds else self.no).format(**facts)
             rules = {rule["name"]: rule for rule in claim["rules"] if not (rule["held"] or rule["void"])}
             told = [
-                words.format(**_in_words(rules[name])) for name, words in self.limits.items() if name in rules
+                words.format(**in_words(rules[name])) for name, words in self.limits.items() if name in rules
             ]
             text += f", {' and '.join(told)}" if told and holds else ""
             first = claim["rules"][0]

@@ -65,9 +65,3 @@ def first_vectors(network: VisionNetwork) -> Float[np.ndarray, "n_filters n_pixe
     name = "Conv2d_0.conv.weight" if network.name == MOBILENET else "_conv_stem.weight"
     filters = _array(network.module.state_dict()[name].flatten(1))
     return filters[np.abs(filters).max(1) > 0]
-
-
-def redrawn(shape: tuple[int, int], like: np.ndarray, seed: int) -> Float[np.ndarray, "n m"]:
-    """An untrained matrix: normal numbers of the mean and scale of a trained one."""
-    rng = np.random.default_rng(seed)
-    return (like.mean() + like.std() * rng.standard_normal(shape)).astype(np.float32)

@@ -16,6 +16,10 @@ from ..checks import checked, must, refuse
 from ..claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Rule, Verdict
 
 FRONT_PAGE = "scoreboard"
+READ_ALL = (
+    "agreement",
+    FRONT_PAGE,
+)  # pages that are made of the other chapters' records, executed after them
 ADDED = {"digest", "operating"}  # what records of before have not
 LEVELS = ("easy", "medium", "hard")
 

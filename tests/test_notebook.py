@@ -55,7 +55,7 @@ def test_an_executed_book_is_up_to_date_and_executes_nothing_again(book, capsys)
 def test_claims_are_printed_and_written(book, tmp_path, capsys):
     target = tmp_path / "new" / "claims.json"
     assert commands.main(["claims", "--book", str(book), "--json", str(target)]) == 0
-    assert "0.5 [0.4, 0.6], 7 models" in capsys.readouterr().out
+    assert "0.50 [0.40, 0.60], 7 models" in capsys.readouterr().out
     (claim,) = json.loads(target.read_text())
     expected = {
         "id": "claim-9",

@@ -22,7 +22,7 @@ from toylib.claims import seeds
 from toylib.features import SparseFeatures
 from toylib.measures import no_superposition_loss
 from toylib.page import register
-from toylib.studies import clean, levelled, packing, sharing
+from toylib.studies import clean, levelled, sharing
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVEL = {"densities": [0.3, 0.11, 0.04, 0.01], "clean": [0, 1, 2, 3, 4, 6, 8], "n_hidden": 9}
@@ -70,7 +70,7 @@ def large(n_features: int, n_hidden: int, n_shared: int) -> list:
     return rounded(trained / null[:, None])
 
 
-SOURCES = [Path(module.__file__) for module in (clean, levelled, packing, sharing)]
+SOURCES = [Path(module.__file__) for module in (clean, levelled, sharing)]
 
 
 def kept(folder: Path, name: str, part: Callable[..., list], *args) -> list:

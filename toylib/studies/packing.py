@@ -33,20 +33,26 @@ _carried = must(
 def supports(n_features: int, n_hidden: int) -> Bool[np.ndarray, "n_hidden n_features"]:
     """Which neurons each feature excites, in as many groups of four neurons as the excess can use.
 
-    Four neurons hold six features, a pair each: two more than they are. Neurons beyond two for each feature
-    of the excess n - m have a feature of their own. Where there are fewer, groups are fewer and larger, and
-    hold pairs or, where these are too few, sets of half their neurons.
+    Four neurons hold six features, a pair each: two more than they are. Where there are not neurons enough
+    for that, groups are fewer and larger, and hold pairs or, where these are too few, sets of half their
+    neurons. Neurons in no group have a feature of their own.
 
     Raises: ValueError for sizes below 1, or more features than `first_order_capacity`.
     """
     excess = max(n_features - n_hidden, 0)
-    most = min(-(-excess // 2), n_hidden // 4)
-    for n_groups in range(most, 0, -1):
-        n_grouped = min(n_hidden, 4 * n_groups) if 4 * n_groups >= 2 * excess else n_hidden
-        sizes = [n_grouped // n_groups + (g < n_grouped % n_groups) for g in range(n_groups)]
-        if sum(first_order_capacity(size) - size for size in sizes) >= excess:
+    for n_groups in range(min(-(-excess // 2), n_hidden // 4), 0, -1):
+        sizes, spare = [4] * n_groups, n_hidden - 4 * n_groups
+        while _beyond(sizes) < excess and spare:
+            sizes[int(np.argmin(sizes))] += 1
+            spare -= 1
+        if _beyond(sizes) >= excess:
             return _grouped(n_features, n_hidden, sizes)
     return _grouped(n_features, n_hidden, [n_hidden] if excess else [])
+
+
+def _beyond(sizes: list[int]) -> int:
+    """How many features more than neurons groups of these sizes hold."""
+    return sum(first_order_capacity(size) - size for size in sizes)
 
 
 def _grouped(n_features: int, n_hidden: int, sizes: list[int]) -> np.ndarray:

@@ -29,6 +29,7 @@ LEVEL = {"densities": [0.3, 0.11, 0.04, 0.01], "clean": [0, 1, 2, 3, 4, 6, 8], "
 TOKEN = {"densities": [0.5, 0.15, 0.04, 0.0125], "clean": [0, 2, 4, 5, 6, 7, 8], "n_hidden": 8}
 SENSE = {"densities": [0.5, 0.15, 0.04, 0.0125], "clean": [0, 1, 2], "n_hidden": 8}
 SEARCH = {"n_streams": 16, "per_stream": 1, "n_steps": 500, "polish": 1000}
+LONGER = SEARCH | {"n_streams": 8, "polish": 4 * SEARCH["polish"]}
 LARGE = {  # features, neurons, and numbers of shared neurons
     "20": [20, 18, [4, 5, 6, 8, 18]],
     "50": [50, 45, [5, 6, 7, 8, 10, 12, 16]],
@@ -50,11 +51,10 @@ def rounded(values: np.ndarray) -> list:
     return [[float(f"{value:.4g}") for value in row] for row in values]
 
 
-def masked(of: Callable[[float], clean.Task], sizes: dict, seed: int, density: float) -> list:
+def masked(of: Callable[[float], clean.Task], sizes: dict, search: dict, seed: int, density: float) -> list:
     """Lowest losses over the null's of a toy at one density, by stream and number of clean neurons."""
-    return rounded(
-        clean.least_losses(of(density), sizes["n_hidden"], sizes["clean"], first_seed=seed, **SEARCH)
-    )
+    where = sizes["n_hidden"], sizes["clean"]
+    return rounded(clean.least_losses(of(density), *where, first_seed=seed, **search))
 
 
 def large(n_features: int, n_hidden: int, n_shared: int) -> list:
@@ -86,11 +86,17 @@ def kept(folder: Path, name: str, part: Callable[..., list], *args) -> list:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def toy(folder: Path, name: str, of: Callable[[float], clean.Task], sizes: dict, seed: int) -> dict:
-    """A toy at every density."""
+def toy(
+    folder: Path, name: str, of: Callable[[float], clean.Task], sizes: dict, seed: int, *, on: bool = True
+) -> dict:
+    """A toy at every density; and, to go on, at the first and the last one after longer training."""
     about = hashlib.sha256(json.dumps([sizes, SEARCH, seed]).encode()).hexdigest()[:8]
-    found = [kept(folder, f"{name}-{d:g}-{about}", masked, of, sizes, seed, d) for d in sizes["densities"]]
-    return sizes | {"seed": seed, "search": SEARCH, "loss": found}
+    every = sizes["densities"]
+    found = [kept(folder, f"{name}-{d:g}-{about}", masked, of, sizes, SEARCH, seed, d) for d in every]
+    ends = [every[0], every[-1]] if on else []
+    longer = [kept(folder, f"{name}-{d:g}-{about}-longer", masked, of, sizes, LONGER, seed, d) for d in ends]
+    own = {"seed": seed, "search": SEARCH, "loss": found}
+    return sizes | own | {"longer": {"densities": ends, "search": LONGER, "loss": longer}}
 
 
 def main() -> None:
@@ -108,7 +114,7 @@ def main() -> None:
     stored = {
         "token": toy(folder, "token", lambda p: clean.senses_task(p, by="token"), TOKEN, four),
         "level": toy(folder, "level", clean.level_task, LEVEL, three),
-        "sense": toy(folder, "sense", clean.senses_task, SENSE, four),
+        "sense": toy(folder, "sense", clean.senses_task, SENSE, four, on=False),
     }
     rows = {}
     for name, (n, m, shared) in LARGE.items():

@@ -12,6 +12,7 @@ from toylib.studies.clean import (
     needed_of,
     needed_per_decade,
     senses_task,
+    went_on,
 )
 from toylib.studies.levelled import LevelledModel, Streams, relative_loss, train_levels
 
@@ -108,6 +109,17 @@ def test_a_needed_share_that_goes_from_none_to_all_over_a_decade_rises_by_one():
     losses = np.stack([dense, sparse])
     rise = needed_per_decade(losses, [0.1, 0.01], [0, 1, 2], 2)
     assert (rise.low, rise.estimate, rise.high) == pytest.approx((1, 1, 1))
+
+
+def test_what_longer_training_did_is_told_of_the_streams_that_it_had():
+    sparse, dense = [[0.1, 0.2], [0.1, 0.2], [0.0, 0.0]], [[0.1, 0.1], [0.1, 0.1], [0.0, 0.0]]
+    stored = {"densities": [0.1, 0.03, 0.01], "clean": [0, 1], "n_hidden": 1, "loss": [dense, dense, sparse]}
+    longer = {"densities": [0.1, 0.01], "search": {"n_streams": 2, "polish": 8}}
+    longer["loss"] = [[[0.05, 0.05]] * 2] * 2
+    done = went_on(stored | {"search": {"polish": 2}, "longer": longer})
+    assert done["measure"] == pytest.approx(-1)  # all of one neuron was needed at the end, and is not
+    assert done["loss"] == 0.5
+    assert done["training"].startswith("4 times")
 
 
 SMALL = senses_task(0.3, n_tokens=2, n_contexts=2)

@@ -7,7 +7,7 @@ must share then follows from the losses, as in `sharing`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -216,3 +216,18 @@ def needed_per_decade(
         return float(np.polyfit(decades, shares, 1)[0])
 
     return bootstrap(np.asarray(losses).swapaxes(0, 1), statistic=slope, n_resamples=1000)
+
+
+def went_on(stored: Mapping[str, Any]) -> dict[str, float | str]:
+    """What longer training did to a toy of book/data/needed.json at both ends, as `Claim.judge` has it.
+
+    The median share that went of the losses, and how far the needed share's rise per decade moved.
+    """
+    longer, sizes = stored["longer"], (stored["clean"], stored["n_hidden"])
+    n, ends = longer["search"]["n_streams"], longer["densities"]
+    before = np.array([stored["loss"][stored["densities"].index(d)][:n] for d in ends])
+    after = np.array(longer["loss"])
+    first, then = (needed_per_decade(losses, ends, *sizes).estimate for losses in (before, after))
+    times = longer["search"]["polish"] / stored["search"]["polish"]
+    words = {"training": f"{times:g} times as long, at both ends of the dial"}
+    return words | {"loss": float(np.median(1 - after / before)), "measure": then - first}

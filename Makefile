@@ -72,7 +72,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims register bench factorial instrument language vision inception sensitivity lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench factorial needed instrument language vision inception sensitivity lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -164,6 +164,9 @@ bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 th
 
 factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/factorial.json; a quarter of an hour; JOBS=2
 	@$(PY) tests/factorial.py --jobs $(JOBS)
+
+needed: $(READY)  ## what must be shared in the toys of claims 3 and 4 and in large layers, to book/data/needed.json; five minutes
+	@$(PY) tests/needed.py
 
 instrument: $(READY)  ## what reads features per neuron, on layers of known truth; book/data/instrument.json; a quarter of an hour
 	@$(PY) tests/instrument.py

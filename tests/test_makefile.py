@@ -68,6 +68,7 @@ def test_help_lists_every_goal_that_is_meant_to_be_called() -> None:
         "claims",
         "bench",
         "factorial",
+        "needed",
         "instrument",
         "language",
         "vision",

@@ -401,7 +401,7 @@ def sensitivity(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
 
 
 def affordable(names: list[str], times: int, at_most: float) -> list[str]:
-    """Chapters that take no more processor seconds, if so much longer than in the first run of SENSITIVITY."""
+    """Chapters that would take no more processor seconds, by the first run of SENSITIVITY."""
     stored = RUNS / next(iter(SENSITIVITY)) / "result.json"
     done = json.loads(stored.read_text())["chapters"] if stored.is_file() else {}
     return [name for name in names if times * done.get(name, {"cpu_seconds": 0})["cpu_seconds"] <= at_most]

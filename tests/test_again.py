@@ -46,6 +46,7 @@ def under(tmp_path, **environment):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_rate_and_steps_are_changed_once_also_where_they_are_the_usual_ones_and_a_run_goes_on(tmp_path):
     found = under(tmp_path, AGAIN_TRAINING="3", AGAIN_LR="0.5", AGAIN_ENGINE="torch")
     assert found["told"] == [60, 0.005, "torch"]

@@ -21,7 +21,7 @@ NAMES = [
     f"{name}.json"
     for name in (
         "again", "ambiguous_words", "bench", "die_sentences", "factorial", "instrument", "language",
-        "register", "stimuli", "vision",
+        "needed", "register", "stimuli", "vision",
     )
 ]  # fmt: skip
 

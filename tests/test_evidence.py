@@ -194,7 +194,7 @@ def test_an_interval_that_reaches_0_has_no_side(low, high, side):
 
 
 def test_an_interval_prints_itself():
-    assert str(evidence.Interval(0.12345, 0.1, 0.2)) == "0.123 [0.1, 0.2]"
+    assert str(evidence.Interval(0.12345, 0.1, 0.2)) == "0.12 [0.10, 0.20]"
 
 
 def test_bootstrap_calls_the_statistic_once_a_resample_and_once_without_each_seed():

@@ -55,7 +55,7 @@ def test_an_executed_book_is_up_to_date_and_executes_nothing_again(book, capsys)
 def test_claims_are_printed_and_written(book, tmp_path, capsys):
     target = tmp_path / "new" / "claims.json"
     assert commands.main(["claims", "--book", str(book), "--json", str(target)]) == 0
-    assert "0.5 [0.4, 0.6], 7 models" in capsys.readouterr().out
+    assert "0.50 [0.40, 0.60], 7 models" in capsys.readouterr().out
     (claim,) = json.loads(target.read_text())
     expected = {
         "id": "claim-9",
@@ -108,6 +108,7 @@ def test_a_changed_cell_or_version_or_record_makes_it_stale(book):
     assert stamps.stale(front) == ["the chapters' records have changed"]
 
 
+@pytest.mark.slow
 def test_data_that_a_chapter_reads_makes_it_stale_when_they_change(book):
     (book / "data").mkdir()
     data, unread = book / "data" / "words.json", book / "data" / "others.json"
@@ -272,6 +273,7 @@ def test_a_rule_that_only_holds_by_itself_is_marked_on_the_front_page(book):
     assert "not after Holm&#x27;s correction" in notebook.scoreboard(book).data["text/html"]
 
 
+@pytest.mark.slow
 def test_a_table_that_says_something_else_makes_the_page_that_reads_it_stale(book):
     path = write(book / "birds.ipynb", SETUP, 'notebook.table([[2, 0.5], [4, "<"]], ["wings", "speed"])')
     assert commands.main(["execute", "--book", str(book), str(path)]) == 0

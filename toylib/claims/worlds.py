@@ -236,8 +236,9 @@ def operating(
         refuse("found must be for all of the claim's rules", f"nothing for {missing}")
     runs, told = _Runs(n, seed), dict(nothing or {})
     held: dict[str, list[np.ndarray]] = {world: [] for world in WORLDS}
-    void, shown = [], {}
-    others: dict[str, str] = {}
+    void: list[Any] = []
+    shown: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     for number, rule in enumerate(rules):
         moves = number == 0 or rule.kind == SCOPE
         as_found = answer(rule, found[rule.name])

@@ -23,6 +23,7 @@ from ..checks import (
     optional,
     refuse,
 )
+from .digits import with_interval
 from .streams import Streams, ends
 
 
@@ -39,7 +40,7 @@ class Interval(NamedTuple):
         return int(self.low > 0) - int(self.high < 0)
 
     def __str__(self) -> str:
-        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return with_interval(*self)
 
     @property
     def streams(self) -> Streams | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Rule, Verdict, chance_to_hold
 from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, MOST, NOTHING, POWER
-from ..evidence import Interval
+from ..evidence import Interval, with_interval
 from .data import here
 from .strips import runs_of, strip
 
@@ -23,9 +23,8 @@ def _found(rule: Mapping[str, Any]) -> str:
     """What was found, with its interval if it has a width, and a null's headroom."""
     if rule.get("low") is None:
         return "yes" if rule["held"] else "no"
-    text = _number(rule["estimate"])
-    if rule["low"] < rule["high"]:
-        text += f" [{_number(rule['low'])}, {_number(rule['high'])}]"
+    found = [rule[name] for name in ("estimate", "low", "high")]
+    text = with_interval(*found) if rule["low"] < rule["high"] else _number(rule["estimate"])
     return text if rule["most"] is None else f"{text}, of {_number(rule['most'])} that it could"
 
 
@@ -148,7 +147,7 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
             for k, rule in enumerate(record["rules"])
         ]
         parts.append(html_table(lines, ("Rule", "must be", "found", "")))
-        estimate = f"{_number(record['estimate'])} [{_number(record['low'])}, {_number(record['high'])}]"
+        estimate = with_interval(*(record[name] for name in ("estimate", "low", "high")))
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))
         further += [] if record.get("operating") else _chances(record)

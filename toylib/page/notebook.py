@@ -158,14 +158,14 @@ def weak_rules(folder: str | Path = ".") -> Display:
     """The rules of all claims in `folder` that err too often in simulated runs, and what would mend them."""
     lines, claims = [], read(folder)
     for claim in claims:
-        found = claim.get("operating", {})
-        for name, chances in found.get("rules", {}).items():
-            if said := cards.weak(chances, f"{found['margin']:g}"):
+        runs = claim.get("operating", {})
+        for name, chances in runs.get("rules", {}).items():
+            if said := cards.weak(chances, f"{runs['margin']:g}"):
                 shown = [f"{chances[world]:.1%}" for world in (BOUND, BEYOND)]
                 lines.append([claim["id"], name, chances["streams"], *shown, said, cards.mend(chances)])
     header = ["claim", "rule", "streams", "holds at its bound", "holds beyond it", "weakness"]
-    listed = table(lines, [*header, "able with"])
-    return Display(listed.text, **listed.data, **{SCOREBOARD: content_stamp(claims)})
+    found = table(lines, [*header, "able with"])
+    return Display(found.text, **found.data, **{SCOREBOARD: content_stamp(claims)})
 
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:

@@ -20,7 +20,7 @@ BOOK = ROOT / "book"
 NAMES = [
     f"{name}.json"
     for name in (
-        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "instrument", "language",
+        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "fetched", "instrument", "language",
         "register", "stimuli", "vision",
     )
 ]  # fmt: skip

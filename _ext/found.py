@@ -26,7 +26,7 @@ ASKED = {
     "book/open-questions": ["sparse autoencoder", "sparse autoencoders", "dictionary learning", "sae"],
     "book/lab": ["lab", "demo", "train a toy model", "play"],
     "book/measurements": ["confidence interval", "bootstrap", "method", "methods"],
-    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds"],
+    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds", "licences"],
     "book/teaching": ["exercises", "course", "teaching"],
     "book/references": ["how to cite", "cite", "citation", "bibtex", "references"],
     "book/api": ["api", "toylib"],

@@ -28,7 +28,7 @@ ASKED = {
     "book/lab": ["lab", "demo", "train a toy model", "play"],
     "book/measurements": ["confidence interval", "bootstrap", "method", "methods"],
     "book/verdicts": ["statistical power", "false alarms", "multiple comparisons", "verdicts"],
-    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds"],
+    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds", "licences"],
     "book/teaching": ["exercises", "course", "teaching"],
     "book/references": ["how to cite", "cite", "citation", "bibtex", "references"],
     "book/api": ["api", "toylib"],

@@ -20,8 +20,8 @@ BOOK = ROOT / "book"
 NAMES = [
     f"{name}.json"
     for name in (
-        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "instrument", "language",
-        "needed", "register", "stimuli", "vision",
+        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "fetched", "instrument",
+        "language", "needed", "register", "stimuli", "vision",
     )
 ]  # fmt: skip
 

@@ -101,10 +101,8 @@ def counted(found: Sequence[Row]) -> str:
 def _number(rule: Mapping[str, Any]) -> str:
     if rule.get("low") is None:
         return "yes" if rule["held"] else "no"
-    text = answer.two_digits(rule["estimate"])
-    if rule["low"] < rule["high"]:
-        text += f" [{answer.two_digits(rule['low'])}, {answer.two_digits(rule['high'])}]"
-    return text
+    text, low, high = (answer.two_digits(rule[name]) for name in ("estimate", "low", "high"))
+    return text if low == high else f"{text} [{low}, {high}]"
 
 
 def _side(rule: Mapping[str, Any] | None, claim: Mapping[str, Any] | None, why: str) -> str:

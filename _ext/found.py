@@ -21,6 +21,13 @@ ASKED = {
     "book/sparsity": ["sparsity", "phase diagram", "does sparsity cause superposition"],
     "book/deeper-is-rarer": ["inceptionv1", "convolutional network", "depth"],
     "book/first-mlp": ["transformer", "language model", "first mlp"],
+    "book/without-neurons": ["superposition without neurons", "token embeddings", "overlap", "welch bound"],
+    "book/agreement": [
+        "real models",
+        "real networks",
+        "do real networks have superposition",
+        "does superposition exist in real models",
+    ],
     "book/adversarial": ["adversarial examples", "adversarial training"],
     "book/geometry": ["geometry", "pentagon", "feature dimensionality"],
     "book/dynamics": ["learning dynamics", "training dynamics"],

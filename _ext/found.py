@@ -27,6 +27,7 @@ ASKED = {
     "book/open-questions": ["sparse autoencoder", "sparse autoencoders", "dictionary learning", "sae"],
     "book/lab": ["lab", "demo", "train a toy model", "play"],
     "book/measurements": ["confidence interval", "bootstrap", "method", "methods"],
+    "book/verdicts": ["statistical power", "false alarms", "multiple comparisons", "verdicts"],
     "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds"],
     "book/teaching": ["exercises", "course", "teaching"],
     "book/references": ["how to cite", "cite", "citation", "bibtex", "references"],

@@ -417,6 +417,7 @@ IN_STRATA = (
 )
 
 
+@pytest.mark.slow
 def test_the_page_integrates_where_toylib_does(visit: Any) -> None:
     states, wanted = [], []
     for task, n, sparsity, sets in itertools.product(
@@ -921,6 +922,7 @@ PLACES = """lab => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 390, 800])
 def test_nothing_moves_under_the_finger(visit: Any, width: int) -> None:
     page = visit(Lab(preset="pentagon", speed="fast", steps=500), viewport={"width": width, "height": 800})

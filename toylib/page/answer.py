@@ -16,6 +16,7 @@ from typing import Any
 
 from ..checks import refuse
 from ..claims import NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED
+from ..evidence import in_digits
 
 # ids; all other claims are about toys
 OF_REAL_NETWORKS = ("*-real", "claim-3-labels", "claim-3-premise", "lexical-*")
@@ -44,17 +45,12 @@ def counted(claims: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}: {', '.join(parts)}"
 
 
-def two_digits(value: float) -> str:
-    """A number as prose has it: two digits, a whole one from 10 on."""
-    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:#.2g}" if value else "0"
-
-
 def in_words(found: Mapping[str, Any]) -> dict[str, str]:
     """An estimate with its interval as a share, in percentage points, as a multiple and as a number."""
     if found.get("estimate") is None:
         return dict.fromkeys(("share", "points", "times", "value", "estimate"), "not measured")
-    whole = [f"{100 * found[name]:.0f}" for name in ("estimate", "low", "high")]
-    plain = [two_digits(found[name]) for name in ("estimate", "low", "high")]
+    numbers = [found[name] for name in ("estimate", "low", "high")]
+    whole, plain = in_digits(*(100 * number for number in numbers), most=0), in_digits(*numbers)
     wide = [
         f"\N{NO-BREAK SPACE}[{low},\N{NO-BREAK SPACE}{high}]" if low != high else ""
         for (_, low, high) in (whole, plain)

@@ -122,9 +122,7 @@ def plot(claim: Mapping[str, Any]) -> str:
     left, right = (least if low is None else low), (most if high is None else high)
     width = f"{100 * (right - left) / (most - least):.1f}%"
     asked = rule["words"][len(rule["name"]) :].lstrip(": ")
-    numbers = answer.two_digits(found.estimate)
-    if found.low < found.high:
-        numbers += f" [{answer.two_digits(found.low)}, {answer.two_digits(found.high)}]"
+    numbers = str(found) if found.low < found.high else f"{found.estimate:.3g}"
     drawn = f'<rect class="allowed" x="{at(left)}" y="3" width="{width}" height="20"/>'
     drawn += '<line class="axis" x1="0" x2="100%" y1="13" y2="13"/>'
     drawn += "".join(f'<line class="bound" x1="{at(b)}" x2="{at(b)}" y1="1" y2="25"/>' for b in bounds)

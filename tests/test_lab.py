@@ -1721,6 +1721,8 @@ def test_room_is_a_slider_that_moves_the_hidden_units_and_says_what_is_needed(vi
         12,
         18,
     ]  # every press leads to another layer, from 1/4 to 4 where it can
+    page.locator("#reset").click()
+    assert page.locator("#needed").inner_text() == "not trained yet"
     page.locator("#room").fill("1")
     finished(page)
     assert page.locator("#needed").inner_text() == "shared without room for all to be clean"

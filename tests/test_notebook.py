@@ -252,9 +252,9 @@ def test_the_front_page_names_rules_that_could_not_do_their_job(book):
 def test_the_front_page_names_rules_that_err_too_often_and_what_would_mend_them(book):
     assert "<tbody></tbody>" in notebook.weak_rules(book).data["text/html"]
     chances = {"nothing is there": 0.0, "at the bound": 0.02, "beyond the bound": 0.5, "as measured": 0.9}
-    few = chances | {"beyond the bound": 0.9, "streams": 10}
+    few = chances | {"beyond the bound": 0.9, "streams": 10, "needed": 20}
     good = chances | {"beyond the bound": 0.9, "streams": 20}
-    rules = {"s": chances | {"streams": 20}, "t": few, "u": good}
+    rules = {"s": chances | {"streams": 20, "needed": None}, "t": few, "u": good}
     operating = {"n": 1000, "margin": 0.1, "verdicts": {}, "rules": rules}
 
     def change(content):
@@ -262,8 +262,8 @@ def test_the_front_page_names_rules_that_err_too_often_and_what_would_mend_them(
 
     edit(book / "chapter.ipynb", change)
     html = notebook.weak_rules(book).data["text/html"]
-    assert "<td>less than 80% power at 0.1 beyond</td><td>2.0 times the streams</td>" in html
-    assert "<td>fewer than sixteen streams</td><td>sixteen streams</td>" in html
+    assert "<td>less than 80% power at 0.1 beyond</td><td>not with 64 times as many</td>" in html
+    assert "<td>fewer than sixteen streams</td><td>20 streams</td>" in html
     assert "<td>u</td>" not in html
 
 

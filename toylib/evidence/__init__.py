@@ -13,3 +13,4 @@ from .intervals import (
     share_of,
     spearman,
 )
+from .streams import Streams

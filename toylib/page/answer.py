@@ -45,7 +45,7 @@ def counted(claims: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}: {', '.join(parts)}"
 
 
-def _in_words(found: Mapping[str, Any]) -> dict[str, str]:
+def in_words(found: Mapping[str, Any]) -> dict[str, str]:
     """An estimate with its interval as a share, in percentage points, as a multiple and as a number."""
     if found.get("estimate") is None:
         return dict.fromkeys(("share", "points", "times", "value", "estimate"), "not measured")
@@ -84,11 +84,11 @@ class Clause:
             holds = claim["verdict"] in (SUPPORTED, PARTLY)
             n = claim["n_models"]
             who = "one network" if n == 1 else f"{n:,} models"
-            facts = _in_words(claim) | {"measure": claim["measure"], "who": who}
+            facts = in_words(claim) | {"measure": claim["measure"], "who": who}
             text = (self.yes if holds else self.no).format(**facts)
             rules = {rule["name"]: rule for rule in claim["rules"] if not (rule["held"] or rule["void"])}
             told = [
-                words.format(**_in_words(rules[name])) for name, words in self.limits.items() if name in rules
+                words.format(**in_words(rules[name])) for name, words in self.limits.items() if name in rules
             ]
             text += f", {' and '.join(told)}" if told and holds else ""
             first = claim["rules"][0]

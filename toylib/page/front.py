@@ -25,7 +25,7 @@ GROUPS = {
     NOT_TESTED: "untested",
 }  # in class names
 DOORS = (
-    ("three-models.html", "Read", "twenty minutes: the three toy models, then the claims one by one"),
+    ("twenty-minutes.html", "Read", "twenty minutes: from one feature to what a shared neuron shows"),
     ("lab.html", "Try", "the lab: train a toy in this browser and change its world while it learns"),
     ("#every-claim", "Check", "the records: every claim with its rules, estimate and interval"),
 )

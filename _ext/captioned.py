@@ -1,7 +1,8 @@
 """On the site a table has its caption, and below a figure stands a link to the values that it draws.
 
-The captions stand in the cell's metadata (`toylib.captions`, one for each table that it shows), the values in
-what the notebook stores beside a figure's picture (`toylib.page.figures.facts`). The notebooks stay as they are.
+The captions stand in the cell's metadata (`toylib.captions`, one for each table that it shows), the values
+in what the notebook stores beside a figure's picture (`toylib.page.figures.facts`). The notebooks stay as they
+are.
 """
 
 import html
@@ -33,7 +34,10 @@ def values(cell: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def add(cell: dict[str, Any], up: str) -> None:
-    """Give a cell's tables their captions, and its figure's caption the link; up: the way to the site's root."""
+    """Give a cell's tables their captions, and its figure's caption the link.
+
+    up: the way to the site's root.
+    """
     words = list(cell["metadata"].get("toylib", {}).get("captions", []))
     for output in cell.get("outputs", []):
         page = "".join(output.get("data", {}).get("text/html", ""))

@@ -132,10 +132,10 @@ def _asked(rule: Mapping[str, Any]) -> str:
 def prediction(record: Mapping[str, Any]) -> str:
     """A claim before its run: statement, what is run, and every rule with its bounds."""
     lines = [[_named(rule, k == 0), _asked(rule)] for k, rule in enumerate(record["rules"])]
+    rules = html_table(lines, ("Prediction", "must be"), name=f"Prediction of {record['id']}")
     return (
         f'<div class="claim"><p><b>Claim ({html.escape(record["id"])}).</b> '
-        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>"
-        f"{html_table(lines, ('Prediction', 'must be'), name=f'Prediction of {record["id"]}')}</div>"
+        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>{rules}</div>"
     )
 
 

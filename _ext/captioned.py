@@ -1,8 +1,8 @@
 """On the site a table has its caption, and below a figure stands a link to the values that it draws.
 
 The captions stand in the cell's metadata (`toylib.captions`, one for each table that it shows), the values
-in what the notebook stores beside a figure's picture (`toylib.page.figures.facts`). The notebooks stay as they
-are.
+in what the notebook stores beside a figure's picture (`toylib.page.figures.facts`). The notebooks stay as
+they are.
 """
 
 import html

@@ -96,7 +96,7 @@ MANY = {"fig-depth-neurons"}  # rows of thumbnails
 
 
 def too_small(name: str, drawn: float, letters: float | None, across: int) -> str:
-    """What is too small of a figure `drawn` pixels wide, with smallest letters of so many points; or nothing."""
+    """What is too small of a figure `drawn` pixels wide with smallest letters of so many points; or empty."""
     phone = max(min(PHONE, drawn), SCROLLED * drawn)
     size = 100 / 72 * (letters or 99)
     if (wide := size * min(1, COLUMN / drawn)) < 11:

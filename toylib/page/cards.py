@@ -104,12 +104,18 @@ def _operating(record: Mapping[str, Any]) -> str:
     return f"<details><summary>{title}</summary>{verdicts}{table}{left}</details>"
 
 
-def html_table(lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "") -> str:
-    """Wide tables scroll inside their own box: the page stays as wide as a phone."""
+def html_table(
+    lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "", *, name: str = ""
+) -> str:
+    """Wide tables scroll inside their own box: the page stays as wide as a phone.
+
+    name: what the table is, for those who hear the page; where it has a caption to see, none is needed.
+    """
+    named = f' aria-label="{html.escape(name)}"' if name else ""
     head = "".join(f"<th>{name}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
     return (
-        f'<div style="overflow-x:auto"><table class="docutils {kind}"><thead><tr>{head}</tr></thead>'
+        f'<div style="overflow-x:auto"><table class="docutils {kind}"{named}><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -126,10 +132,10 @@ def _asked(rule: Mapping[str, Any]) -> str:
 def prediction(record: Mapping[str, Any]) -> str:
     """A claim before its run: statement, what is run, and every rule with its bounds."""
     lines = [[_named(rule, k == 0), _asked(rule)] for k, rule in enumerate(record["rules"])]
+    rules = html_table(lines, ("Prediction", "must be"), name=f"Prediction of {record['id']}")
     return (
         f'<div class="claim"><p><b>Claim ({html.escape(record["id"])}).</b> '
-        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>"
-        f"{html_table(lines, ('Prediction', 'must be'))}</div>"
+        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>{rules}</div>"
     )
 
 
@@ -146,7 +152,7 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
             [_named(rule, k == 0), _asked(rule), _found(rule), f"<b>{_mark(rule)}</b>"]
             for k, rule in enumerate(record["rules"])
         ]
-        parts.append(html_table(lines, ("Rule", "must be", "found", "")))
+        parts.append(html_table(lines, ("Rule", "must be", "found", ""), name=f"Rules of {record['id']}"))
         estimate = with_interval(*(record[name] for name in ("estimate", "low", "high")))
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))

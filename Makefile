@@ -42,6 +42,7 @@ export OMP_NUM_THREADS := 1
 # on the command line only: Windows' Linux, for one, has set NAME to that of the machine
 export NAME :=
 export URL :=
+export ARCHIVE :=
 export REASON :=
 export PYTHONUTF8 := 1
 # foolbox asks for git when it is imported, and would stop where there is none
@@ -71,7 +72,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims register bench factorial needed instrument language vision sensitivity lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench factorial needed instrument language vision inception sensitivity lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -175,6 +176,9 @@ language: $(READY)  ## the language models' layers behind how-lexical, to book/d
 
 vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book/data/vision.json; ten minutes; needs apt
 	@$(PY) tests/vision.py
+
+inception: $(READY)  ## InceptionV1's layers beside them, to book/data/inception.json; fetches 50 MB, or ARCHIVE=path; needs apt
+	@$(PY) tests/inception.py --archive "$$ARCHIVE"
 
 sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
 	@$(PY) tests/again.py --sensitivity $(CHAPTERS)

@@ -5,7 +5,11 @@ import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+
+from toylib.claims import NOT_SUPPORTED
+from toylib.page import records
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,7 +23,7 @@ def extension(name: str) -> ModuleType:
     return module
 
 
-folded, light, found = map(extension, ("folded", "light", "found"))
+folded, light, found, tutorial = map(extension, ("folded", "light", "found", "tutorial"))
 
 
 @pytest.mark.parametrize(
@@ -126,3 +130,23 @@ def test_no_question_is_entered_for_two_pages_and_each_page_is_there() -> None:
     assert asked == [words.lower() for words in asked]
     stems = {path.stem for path in (ROOT / "book").iterdir()}
     assert {name.removeprefix("book/") for name in found.ASKED} <= stems
+
+
+def test_two_arms_on_a_line_begin_to_pay_at_the_density_that_the_tutorial_names() -> None:
+    p, n = tutorial.pair_pays(0.9), 2_000_000
+    random = np.random.default_rng(0)
+    x, y = random.uniform(size=(2, n)) * (random.uniform(size=(2, n)) < p)
+    shared = (x - np.maximum(x - y, 0)) ** 2 + 0.9 * (y - np.maximum(y - x, 0)) ** 2
+    gap = shared - 0.9 * (y - p / 2) ** 2
+    assert abs(gap.mean()) < 5 * gap.std() / n**0.5
+    assert 0.55 < p < 0.56
+
+
+def test_the_tutorial_says_of_a_claim_what_its_verdict_lets_it_say() -> None:
+    claim = next(claim for claim in records.read(ROOT / "book") if claim["id"] == "sharing-with-room")
+    fallen = claim | {"verdict": NOT_SUPPORTED, "estimate": 0.02, "low": 0.01, "high": 0.03}
+    assert "shares only" not in tutorial.told(claim)
+    assert tutorial.told(fallen).startswith(
+        "A layer that copies, with a neuron for every feature, shares only 2%"
+    )
+    assert "does not hold" in tutorial.told(fallen)

@@ -72,6 +72,7 @@ def test_help_lists_every_goal_that_is_meant_to_be_called() -> None:
         "instrument",
         "language",
         "vision",
+        "inception",
         "sensitivity",
         "lab",
         "serve",

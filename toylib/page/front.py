@@ -25,7 +25,7 @@ GROUPS = {
     NOT_TESTED: "untested",
 }  # in class names
 DOORS = (
-    ("three-models.html", "Read", "twenty minutes: the three toy models, then the claims one by one"),
+    ("twenty-minutes.html", "Read", "twenty minutes: from one feature to what a shared neuron shows"),
     ("lab.html", "Try", "the lab: train a toy in this browser and change its world while it learns"),
     ("#every-claim", "Check", "the records: every claim with its rules, estimate and interval"),
 )
@@ -122,9 +122,7 @@ def plot(claim: Mapping[str, Any]) -> str:
     left, right = (least if low is None else low), (most if high is None else high)
     width = f"{100 * (right - left) / (most - least):.1f}%"
     asked = rule["words"][len(rule["name"]) :].lstrip(": ")
-    numbers = answer.two_digits(found.estimate)
-    if found.low < found.high:
-        numbers += f" [{answer.two_digits(found.low)}, {answer.two_digits(found.high)}]"
+    numbers = str(found) if found.low < found.high else f"{found.estimate:.3g}"
     drawn = f'<rect class="allowed" x="{at(left)}" y="3" width="{width}" height="20"/>'
     drawn += '<line class="axis" x1="0" x2="100%" y1="13" y2="13"/>'
     drawn += "".join(f'<line class="bound" x1="{at(b)}" x2="{at(b)}" y1="1" y2="25"/>' for b in bounds)

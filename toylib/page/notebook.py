@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checks import Rule, checked, depending, refuse
 from ..claims import PARTLY, SUPPORTED, holm, models_needed, p_value
-from ..claims.worlds import BEYOND, BOUND, streams_needed
+from ..claims.worlds import BEYOND, BOUND
 from . import cards
 from .records import read, shown_estimate
 from .stamps import EXERCISES, SCOREBOARD, STAMP, content_stamp, stamp
@@ -156,18 +156,16 @@ def undecided(folder: str | Path = ".") -> Display:
 
 def weak_rules(folder: str | Path = ".") -> Display:
     """The rules of all claims in `folder` that err too often in simulated runs, and what would mend them."""
-    lines = []
-    for claim in read(folder):
-        found = claim.get("operating", {})
-        for name, chances in found.get("rules", {}).items():
-            if said := cards.weak(chances, f"{found['margin']:g}"):
-                times = streams_needed(chances[BEYOND])
-                more = f"{times:.1f} times the streams" if np.isfinite(times) else "no number of streams"
+    lines, claims = [], read(folder)
+    for claim in claims:
+        runs = claim.get("operating", {})
+        for name, chances in runs.get("rules", {}).items():
+            if said := cards.weak(chances, f"{runs['margin']:g}"):
                 shown = [f"{chances[world]:.1%}" for world in (BOUND, BEYOND)]
-                mend = more if times > 1 else "sixteen streams"
-                lines.append([claim["id"], name, chances["streams"], *shown, said, mend])
+                lines.append([claim["id"], name, chances["streams"], *shown, said, cards.mend(chances)])
     header = ["claim", "rule", "streams", "holds at its bound", "holds beyond it", "weakness"]
-    return table(lines, [*header, "what would mend it"])
+    found = table(lines, [*header, "able with"])
+    return Display(found.text, **found.data, **{SCOREBOARD: content_stamp(claims)})
 
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:

@@ -14,8 +14,8 @@
 
 export const LIMITS = {
   "task": ["output", "copy", "absolute"],
-  "n": [2, 20],
-  "m": [1, 12],
+  "n": [1, 20],
+  "m": [1, 20],
   "sparsity": [0, 0.995],
   "decay": [0.5, 1],
   "seed": [0, 9999],
@@ -84,6 +84,8 @@ export const PRESETS = {
 
 const DEFAULTS = {task: "output", n: 5, m: 2, sparsity: 0.9, decay: 0.9, seed: 0, sets: "none", steps: 2000, speed: "medium"};
 
+const DRAWN = [1, 3]; // dimensions that a picture can show
+
 const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
 /** A complete and possible state: the preset's, with `changes` on top; what cannot be is brought into range. */
@@ -100,7 +102,7 @@ export function complete(changes = {}) {
   }
   for (const key of ["n", "m", "seed", "steps"]) state[key] = Math.round(clamp(state[key], LIMITS[key]));
   state.decay = clamp(state.decay, LIMITS.decay);
-  if (state.task === "output") state.m = clamp(state.m, [2, 3]); // what can be drawn
+  if (state.task === "output") state.m = clamp(state.m, DRAWN);
   state.sparsity = clamp(state.sparsity, [lowestSparsity(state), LIMITS.sparsity[1]]);
   return state;
 }

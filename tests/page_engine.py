@@ -13,11 +13,9 @@ from playwright.sync_api import Browser
 from toylib.features import SparseFeatures
 from toylib.models import ToyModel
 from toylib.page import wasm
-from toylib.page.lab import read_part
 from toylib.training import evaluate
 
 HOW = {"page, SIMD": "simd", "page, scalar": "scalar", "page, JavaScript": "javascript"}
-SOURCE = "\n".join([read_part("model"), read_part("measures"), wasm.source()])
 CALLS = """
 const choices = {javascript: {name: "javascript", module: null}};
 for (const name of ["simd", "scalar"]) choices[name] = await fastest({[name]: KERNELS[name]});
@@ -41,12 +39,18 @@ window.engines = {
       if (name === "javascript") {
         engine.draw();
         const {start, index, value, size} = engine.batch;
-        for (let s = 0; s < size; s++) found.push(Array.from({length: start[s + 1] - start[s]}, (_, k) => [index[start[s] + k], value[start[s] + k]]));
+        const pair = k => [index[k], value[k]];
+        for (let s = 0; s < size; s++) {
+          found.push(Array.from({length: start[s + 1] - start[s]}, (_, k) => pair(start[s] + k)));
+        }
         continue;
       }
       const {calls} = engine;
       calls.draw();
-      for (let s = 0; s < setting[which].batch; s++) found.push(Array.from({length: calls.n_active(s)}, (_, k) => [calls.active_feature(s, k), calls.active_value(s, k)]));
+      for (let s = 0; s < setting[which].batch; s++) {
+        const pair = k => [calls.active_feature(s, k), calls.active_value(s, k)];
+        found.push(Array.from({length: calls.n_active(s)}, (_, k) => pair(k)));
+      }
     }
     return found;
   },
@@ -64,7 +68,9 @@ def opened(browser: Browser) -> Any:
     """A page that holds the engine, without a network."""
     page = browser.new_page()
     page.route("**/*", lambda route: route.abort())
-    page.set_content(f'<!doctype html><title>engine</title><script type="module">{SOURCE}\n{CALLS}</script>')
+    page.set_content(
+        f'<!doctype html><title>engine</title><script type="module">{wasm.source()}\n{CALLS}</script>'
+    )
     page.wait_for_function("window.engines")
     return page
 

@@ -1,8 +1,8 @@
 """One table: every model, feature setting and option in rows, every engine in columns, one oracle.
 
-To add an option to training, add a row here; to add an engine, a column. The page's engine, which trains in a
-browser, is the last three columns: what it has not it refuses. What the lab's JavaScript can do is compared in
-test_lab.py.
+To add an option to training, add a row here; to add an engine, a column. The page's engine, which trains in
+a browser, is the last three columns: what it has not it refuses. What the lab's JavaScript can do is compared
+in test_lab.py.
 """
 
 import functools
@@ -195,7 +195,7 @@ def unsigned(n_features):
 
 @functools.cache  # the same object is the same features
 def signed(features):
-    given = features.feature_probability, features.importance
+    given = np.maximum(0.1, features.feature_probability), features.importance
     return SparseFeatures(6, *given, True, features.correlated_sets, features.anticorrelated_sets)
 
 
@@ -236,8 +236,8 @@ def test_every_kind_of_features_is_in_the_page(page, model_class, setting, how):
 @pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
 def test_every_size_is_in_the_page(page, model_class, size, how):
     features = SIZES[size] if model_class is AbsoluteValueModel else unsigned(size[0])
-    compare_in_page(page, model_class, features, how, size, batch_size=48, data="strata")
-    compare_in_page(page, model_class, features, how, size, batch_size=48)
+    compare_in_page(page, model_class, features, how, size, batch_size=64, data="strata")
+    compare_in_page(page, model_class, features, how, size, batch_size=64)
 
 
 @pytest.mark.bad_input
@@ -287,6 +287,7 @@ def test_gradients_of_the_page_are_those_of_double_precision(page, model_class, 
     share, importance = strata.shares(model, features, settings), torch.tensor(features.importance)
     given = strata.given(features, 0, settings, share)
     x = oracle.inputs(features, 0, draws.new_stream(5, draws.TRAINING), 64, given)
+    x = x.expand(model.n_instances, -1, -1)
     sampled, empty = float(share.sampled[0]), float(share.empty[0])
     loss, gradients = loss_and_gradients(double, x, importance, empty_weight=empty / sampled, revival=slope)
     on_lines, along = line_loss_and_gradients(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import an_array, checked, must
 from ..claims import CONDITION, NOT_SUPPORTED, NOT_TESTED, NULL, PARTLY, SUPPORTED
-from . import answer, cards, lab
+from . import answer, cards, lab, rerun
 from .notebook import Display
 from .records import read
 from .stamps import SCOREBOARD, TABLE, content_stamp, table_stamp
@@ -148,7 +148,7 @@ def _card(claim: Mapping[str, Any]) -> str:
         f'<article class="tl-card" id="card-{name}" data-verdict="{group}" data-world="{world}">'
         f'<p class="tl-head"><span class="tl-pill tl-{group}">{verdict}</span><span>{world}</span></p>'
         f'<p class="tl-claim"><a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a></p>'
-        f'<p class="tl-why">{html.escape(reason(claim))}</p>{plot(claim)}'
+        f'<p class="tl-why">{html.escape(reason(claim))}</p>{plot(claim)}{rerun.button(claim)}'
         f'<p class="tl-measure">{measured} <code>{name}</code></p></article>'
     )
 
@@ -162,7 +162,8 @@ FILTER = Path(__file__).with_name("filter.mjs").read_text(encoding="utf-8")
 
 
 def claims(folder: str | Path = ".") -> Display:
-    """Every claim of the chapters in `folder` as a card, with buttons that choose among them."""
+    """Every claim of the chapters in `folder` as a card, with buttons that choose among them, and others that
+    run a claim's core again in the page."""
     found = read(folder)
     groups = "".join(
         f'<span role="group" aria-label="{key}">'
@@ -175,7 +176,7 @@ def claims(folder: str | Path = ".") -> Display:
     bar = f'<div class="tl-filters" hidden>{groups}<span class="tl-shown" role="status"></span></div>'
     shown = f'<div class="tl-cards">{"".join(map(_card, found))}</div>'
     script = f'<script type="module">\n{FILTER}</script>'
-    page = f'<div class="tl-claims">{bar}{shown}</div>{script}'
+    page = f'<div class="tl-claims">{bar}{shown}</div>{script}{rerun.script()}'
     return Display(f"{len(found)} cards", **{"text/html": page, SCOREBOARD: content_stamp(found)})
 
 

@@ -34,8 +34,10 @@ WITHOUT_NUMBERS = {
         ".notebook",
         ".records",
         ".register",
+        ".rerun",
         ".stamps",
         ".strips",
+        ".wasm",
     )
 }
 

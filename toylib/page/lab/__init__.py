@@ -27,12 +27,11 @@ from ...checks import checked, choice, number, refuse, whole_number
 PARTS = ["model", "measures", "pictures", "controls"]
 
 
-def read_part(part: str) -> str:
-    """The text of one of the lab's files: "model", "measures", "pictures", "controls" or "pentagon"."""
+def _read(part: str) -> str:
     return Path(__file__).with_name(f"{part}.mjs").read_text(encoding="utf-8")
 
 
-SOURCE = "\n".join(read_part(part) for part in PARTS)
+SOURCE = "\n".join(_read(part) for part in PARTS)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # the book's theme puts outputs on light grey in dark mode; a lab brings its own background
@@ -121,7 +120,7 @@ def pentagon(link: str = "lab.html") -> str:
     return (
         f'<div class="toylib-live toylib-pentagon" data-link="{html.escape(link)}"><p>{FALLBACK} '
         f'<a href="{html.escape(link)}">The lab</a></p></div>\n'
-        f'<script type="module">\n{SOURCE}\n{read_part("pentagon")}</script>'
+        f'<script type="module">\n{SOURCE}\n{_read("pentagon")}</script>'
     )
 
 

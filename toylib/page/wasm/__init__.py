@@ -1,8 +1,8 @@
 """The page's engine: the training loop as WebAssembly, and what a page must know to train as toylib does.
 
-`kernel.c` is compiled by `build.py` to two files, with SIMD and without, which give the same bits. `engine.mjs`
-drives them, and does the same in JavaScript where a page may have no WebAssembly; it stands after the lab's
-model.mjs and measures.mjs. README.md says more.
+`kernel.c` is compiled by `build.py` to two files, with SIMD and without, which give the same bits.
+`engine.mjs` drives them, and does the same in JavaScript where a page may have no WebAssembly; README.md
+says more.
 """
 
 from __future__ import annotations
@@ -27,9 +27,14 @@ AT_ONCE = 512  # held-out inputs
 
 
 def source() -> str:
-    """The engine as JavaScript, the kernels within; it stands after model.mjs and measures.mjs."""
-    binaries = {name: base64.b64encode((FOLDER / f"{name}.wasm").read_bytes()).decode() for name in KERNELS}
-    return f"const KERNELS = {json.dumps(binaries)};\n" + (FOLDER / "engine.mjs").read_text(encoding="utf-8")
+    """The engine as JavaScript, after the lab's files that it builds on, with the kernels within."""
+    kernels = {name: base64.b64encode((FOLDER / f"{name}.wasm").read_bytes()).decode() for name in KERNELS}
+    files = [
+        *(FOLDER.parent / "lab" / f"{part}.mjs" for part in ("model", "measures")),
+        FOLDER / "engine.mjs",
+    ]
+    model, measures, engine = (path.read_text(encoding="utf-8") for path in files)
+    return f"{model}\n{measures}\nconst KERNELS = {json.dumps(kernels)};\n{engine}"
 
 
 def _refused(settings: Settings) -> str:
@@ -67,9 +72,10 @@ def setting(model: ToyModel, features: SparseFeatures, **settings: Any) -> dict[
     """What the page must know to train models of this class and size as `training.train` does, in numbers.
 
     The model's seeds do not matter; a page has its own. b_final must be the same for all of its biases.
-    Raises: ValueError for what the page's engine has not: another model than the three of the lab's, more than
-            20 features or neurons, more than one row of features, batches that are no sixteens or above 512,
-            and the settings that its loop leaves out; and as `Settings` does.
+    Raises: ValueError for what the page's engine has not: another model than the lab's three, more than 20
+            features or neurons, more than one row of features, features signed for another task than |x|,
+            batches that are no sixteens or above 512, and the settings that its loop leaves out; and as
+            `Settings` does.
     """
     schedule = Settings(**settings)
     if type(model) not in TASKS:

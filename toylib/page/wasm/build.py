@@ -1,7 +1,8 @@
 """Compile kernel.c to simd.wasm and scalar.wasm: python toylib/page/wasm/build.py [FOLDER]
 
-Needs `pip install ziglang==0.16.0` (98 MB), which compiles in a second and gives the same bytes from any folder;
-another version gives other bytes. Writes sources.txt beside them, the hash of what they were compiled from.
+Needs `pip install ziglang==0.16.0` (98 MB), which compiles in a second and gives the same bytes from any
+folder; another version gives other bytes. Writes sources.txt beside them, the hash of what they were compiled
+from.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 
 ZIG = "0.16.0"
 HERE = Path(__file__).resolve().parent
-FLAGS = (
-    "-target wasm32-freestanding -O3 -ffp-contract=off -fno-math-errno -nostdlib -Wall -Wextra -Werror "
-    "-Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=16384"
-).split()
+FLAGS = [
+    *("-target", "wasm32-freestanding", "-O3", "-nostdlib", "-Wall", "-Wextra", "-Werror"),
+    *("-ffp-contract=off", "-fno-math-errno"),  # the same bits everywhere; a root is an instruction
+    *("-Wl,--no-entry", "-Wl,--strip-all", "-Wl,-z,stack-size=16384"),
+]
 FEATURES = "bulk_memory+sign_ext+nontrapping_fptoint+mutable_globals"
 CPUS = {"simd": f"mvp+simd128+{FEATURES}", "scalar": f"mvp+{FEATURES}"}
 

@@ -71,15 +71,17 @@ if (inWorker) {
 async function startWorkers(count) {
   const text = document.querySelector("script.toylib-rerun")?.textContent;
   if (typeof Worker === "undefined" || !text) return [];
-  const url = URL.createObjectURL(new Blob([text], {type: "text/javascript"}));
+  // not as a module: a page that was opened from a file may have no workers of modules
+  const url = URL.createObjectURL(new Blob([text.replace(/^export /gm, "")], {type: "text/javascript"}));
   const started = Array.from({length: count}, () => new Promise(resolve => {
-    let worker = null;
+    let worker = null, waiting = true;
     const give = given => {
-      if (!given) worker?.terminate();
+      if (waiting && !given) worker?.terminate();
+      waiting = false;
       resolve(given);
     };
     try {
-      worker = new Worker(url, {type: "module"});
+      worker = new Worker(url);
     } catch {
       return give(null);
     }

@@ -176,8 +176,9 @@ input, button { font: inherit; color: inherit; background: transparent; border: 
 input { width: 9em; font-variant-numeric: tabular-nums; }
 button { cursor: pointer; font-weight: 600; }
 button:focus-visible, input:focus-visible, summary:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
-progress { width: 100%; height: 8px; margin: 8px 0 0; accent-color: currentColor; display: block; }
-svg { display: block; overflow: visible; margin-top: 6px; }
+progress:not([hidden]) { width: 100%; height: 6px; margin: 8px 0 0; accent-color: currentColor; display: block; }
+.both { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 10px; margin-top: 6px; line-height: 22px; }
+svg { display: block; overflow: visible; }
 p { margin: 4px 0 0; overflow-wrap: anywhere; }
 summary { cursor: pointer; padding: 4px 0; }
 [hidden] { display: none; }
@@ -187,7 +188,6 @@ summary { cursor: pointer; padding: 4px 0; }
 .yours { stroke: currentColor; stroke-width: 4; stroke-linecap: round; }
 .books { stroke: currentColor; stroke-width: 1.5; }
 .dot { fill: currentColor; }
-text { fill: currentColor; font-size: 11px; }
 @media (forced-colors: active) { .allowed { fill: GrayText; } }
 `;
 const MOST_SEED = 4294960000; // torch's generator reads 32 bits
@@ -228,7 +228,7 @@ export class Rerun {
       <form class="row" novalidate><label>Seeds from <input id="seed" type="number" inputmode="numeric" min="0" max="${MOST_SEED}" step="1" value="${seed}"></label>
       <button id="run" type="submit">Run again with my seeds</button></form>
       <div id="panel" hidden><progress id="bar" max="1" value="0" aria-label="Progress of the run"></progress>
-      <svg id="plot" role="img" width="100%" height="48" aria-label="No interval yet"></svg>
+      <div class="both"><span aria-hidden="true">yours<br>book</span><svg id="plot" role="img" width="100%" height="48" aria-label="No interval yet"></svg></div>
       <p id="said" role="status" aria-live="off"></p></div>
       <details><summary>What this runs</summary><p>${spec.words}</p></details></section>`;
     this.part = Object.fromEntries([...this.root.querySelectorAll("[id]")].map(node => [node.id, node]));
@@ -258,7 +258,8 @@ export class Rerun {
     part.panel.hidden = false;
     part.run.textContent = "Stop";
     part.bar.value = 0;
-    this.found = null;
+    part.bar.hidden = false;
+    this.found = this.result = null;
     this.show(null);
     this.say("Training");
     const run = (this.run = new Run(spec, seed, {
@@ -290,8 +291,8 @@ export class Rerun {
     const seeds = `seeds ${first} to ${first + spec.streams * this.perStream - 1}`;
     this.result = {...found, agrees, outcome, whole, how: run.how.name, workers: run.workers.length, seconds: run.seconds};
     const stopped = whole ? "" : `Stopped after ${run.streams.length} of ${spec.streams} streams. `;
-    this.say(`${stopped}${words} (${seeds}; ${run.seconds.toFixed(1)} s, ${run.manner}.)`, true);
-    if (whole) this.part.bar.value = 1;
+    this.say(`${stopped}${words} Trained with ${seeds} in ${run.seconds.toFixed(1)} s: ${run.manner}.`, true);
+    this.part.bar.hidden = whole;
   }
 }
 

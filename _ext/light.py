@@ -1,6 +1,5 @@
 """Pages of a third of the weight: icons inline in place of Font Awesome's script and fonts, MathJax only
-where a formula is, the search index only on the search page, pictures when they come near the window, and the
-module behind several cards once.
+where a formula is, the search index only on the search page, pictures when they come near the window.
 
 It works on the pages as they were written: the theme names its scripts in its own templates.
 """
@@ -21,15 +20,6 @@ SCRIPTS = {
     "searchindex.js": 'id="search-results"',
     "mathjax/": 'class="math ',
 }
-
-
-CARDS = re.compile(r'<script type="module" class="toylib-rerun">.*?</script>', re.DOTALL)
-
-
-def once(page: str) -> str:
-    """A page with the first of the modules behind its cards: that one serves them all."""
-    first = CARDS.search(page)
-    return page if first is None else page[: first.end()] + CARDS.sub("", page[first.end() :])
 
 
 def drawing(name: str, script: str) -> tuple[str, str]:
@@ -61,7 +51,7 @@ def lightened(page: str, script: str) -> str:
     for address, needs in SCRIPTS.items():
         if needs is None or needs not in page:
             page = re.sub(rf'\s*<script[^>]*src="[^"]*{re.escape(address)}[^"]*"[^>]*></script>', "", page)
-    head, main, body = once(page).partition("<article")
+    head, main, body = page.partition("<article")
     return head + main + re.sub(r"<img (?![^>]*\bloading=)", '<img loading="lazy" decoding="async" ', body)
 
 

@@ -2,9 +2,9 @@
 
 Writes a list of {name, baseline_s, ours_s, ratio, baseline_loss, ours_loss}; in the rows on strata the
 baseline is our own sampling, and they say the inputs of both and the steps as well; in those of the page's
-engine it is the lab's JavaScript, in the browser that the tests open, if there is one. --page adds the curves,
-the memory and the machine for the book's page. Without --full the authors' two larger configurations are
-timed by the step, and only we run to the end: their whole runs take most of an hour.
+engine it is the lab's JavaScript, in the browser that the tests open, if there is one. --page adds the
+curves, the memory and the machine for the book's page. Without --full the authors' two larger configurations
+are timed by the step, and only we run to the end: their whole runs take most of an hour.
 """
 
 from __future__ import annotations
@@ -282,7 +282,9 @@ def in_page() -> list[dict]:
             features = SparseFeatures(10, 0.25, 0.75 ** np.arange(10))
             said = wasm.setting(ReLUHiddenModel(10, 5), features, n_steps=2000, batch_size=128, lr=0.03)
             taken = page.evaluate(WHOLE, said)
-            print(f"64 third models, 2,000 steps of 128 inputs in a page, one core: {taken:.3g} s", flush=True)
+            print(
+                f"64 third models, 2,000 steps of 128 inputs in a page, one core: {taken:.3g} s", flush=True
+            )
             rows.append({"name": "64 third models x 2000 steps in a page, one core", "ours_s": taken})
     except LookupError as error:
         print(f"in a page: not measured, {error}", flush=True)

@@ -19,7 +19,7 @@ def extension(name: str) -> ModuleType:
     return module
 
 
-folded, light, found = map(extension, ("folded", "light", "found"))
+folded, light, found, runs_here = map(extension, ("folded", "light", "found", "runs_here"))
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,13 @@ def test_no_question_is_entered_for_two_pages_and_each_page_is_there() -> None:
     assert asked == [words.lower() for words in asked]
     stems = {path.stem for path in (ROOT / "book").iterdir()}
     assert {name.removeprefix("book/") for name in found.ASKED} <= stems
+
+
+def test_a_page_with_a_place_to_run_a_claim_has_the_module_once() -> None:
+    script = '<script type="module" class="toylib-rerun">x</script>'
+    plain = "<body><p>a</p></body>"
+    assert runs_here.with_module(plain, script) == plain
+    card = '<div class="toylib-rerun" data-run="{}"></div>'
+    page = runs_here.with_module(f"<body>{card}{card}</body></html>", script)
+    assert page == f"<body>{card}{card}{script}\n</body></html>"
+    assert runs_here.with_module(page, script) == page

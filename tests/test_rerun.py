@@ -1,4 +1,7 @@
-"""Run again with my seeds: what a card's button trains, finds and says, in a real browser without a network."""
+"""Run again with my seeds: what a card's button trains, finds and says, in a browser without a network."""
+
+# ruff: noqa: E501
+# long lines are JavaScript
 
 import copy
 import importlib.util
@@ -60,7 +63,9 @@ def visit(browser: Browser) -> Iterator[Any]:
     """Open a page of buttons; nothing may be asked for, and nothing complained of that is not expected."""
     contexts, asked, console = [], [], []
 
-    def open_page(*specs: Any, before: str = "", headers: Any = None, theme: str = "light", **options: Any) -> Page:
+    def open_page(
+        *specs: Any, before: str = "", headers: Any = None, theme: str = "light", **options: Any
+    ) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
         context.add_init_script(before)
@@ -134,13 +139,16 @@ def test_a_share_has_the_wider_interval_of_two_as_the_book_has_it(visit: Any) ->
     page = visit()
     rng = np.random.default_rng(4)
     for p in (0.5, 0.9, 1.0):
-        values = (rng.random((20, 1)) < p).repeat(2, 1).astype(float)  # alike in a stream
+        values = (rng.random((60, 1)) < p).repeat(2, 1).astype(float)  # alike in a stream
         found = page.evaluate(
             "streams => rerun.intervalOf({statistic: 'share'}, streams)", values[:, None].tolist()
         )
         expected = verdicts.rate(verdicts.in_streams(values.ravel(), 2))
         np.testing.assert_allclose(
-            [found["estimate"], found["low"], found["high"]], list(expected), atol=0.06 * 0.5, rtol=0
+            [found["estimate"], found["low"], found["high"]],
+            list(expected),
+            atol=0.03,
+            rtol=0,  # two streams
         )
 
 
@@ -250,14 +258,19 @@ def test_agreement_and_disagreement_are_said(visit: Any) -> None:
     assert "is undecided. The book does not agree: there it holds" in told[1]["words"]
     assert "fails. The book does not agree" in told[2]["words"]
     n_others = len(RECORDS["claim-1"]["rules"]) - 1
-    assert f"Its verdict, {RECORDS['claim-1']['verdict']}, rests on {n_others} further rules." in told[0]["words"]
+    assert (
+        f"Its verdict, {RECORDS['claim-1']['verdict']}, rests on {n_others} further rules."
+        in told[0]["words"]
+    )
 
 
 def test_the_same_seeds_give_the_same_interval_whatever_the_number_of_workers(visit: Any) -> None:
     spec = brief("sparsity", streams=6)
     results = []
     for cores in (1, 3):
-        page = visit(spec, before=f"Object.defineProperty(navigator, 'hardwareConcurrency', {{value: {cores}}})")
+        page = visit(
+            spec, before=f"Object.defineProperty(navigator, 'hardwareConcurrency', {{value: {cores}}})"
+        )
         page.get_by_label("Seeds from").fill("640")
         results.append(pressed(page))
     assert [found["workers"] for found in results] == [1, 3]
@@ -373,7 +386,9 @@ def test_axe_finds_nothing_and_nothing_sticks_out(visit: Any, width: int, theme:
     pressed(page, 1)
     page.locator("summary").nth(1).click()
     page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("async () => (await axe.run()).violations.map(rule => [rule.id, rule.nodes[0].html])")
+    found = page.evaluate(
+        "async () => (await axe.run()).violations.map(rule => [rule.id, rule.nodes[0].html])"
+    )
     assert found == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -409,7 +424,6 @@ def test_cards_have_the_button_where_there_is_a_recipe_and_a_verdict() -> None:
     assert rerun.button(untested) == ""
     shown = front.claims(BOOK).data["text/html"]
     assert shown.count('<div class="toylib-rerun"') == len(CLAIMS)
-    assert shown.count("<script type=\"module\" class=\"toylib-rerun\">") == 1
 
 
 def test_the_kernels_are_those_of_their_sources(tmp_path: Path) -> None:

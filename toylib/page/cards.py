@@ -126,7 +126,7 @@ def prediction(record: Mapping[str, Any]) -> str:
 def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -> str:
     """A claim after its run: verdict, why, and what was found for every rule; further numbers folded.
 
-    Where the claim's core can be run in a page, a button does so.
+    Where the claim's core can be run in a page, the site has a button there.
 
     again: what book/data/again.json holds, from which the strip of other runs is drawn.
     """
@@ -148,9 +148,7 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
             for name, value in values.items():
                 shown = html.escape(value) if isinstance(value, str) else _number(value)
                 further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
-        if again_here := rerun.button(record):
-            parts.append(again_here + rerun.script())
-        parts += [strip(record, runs_of(record, again)), _operating(record)]
+        parts += [rerun.button(record), strip(record, runs_of(record, again)), _operating(record)]
         parts.append(f"<details><summary>Further numbers</summary>{html_table(further, ('', ''))}</details>")
     return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
 

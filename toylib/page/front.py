@@ -162,8 +162,7 @@ FILTER = Path(__file__).with_name("filter.mjs").read_text(encoding="utf-8")
 
 
 def claims(folder: str | Path = ".") -> Display:
-    """Every claim of the chapters in `folder` as a card, with buttons that choose among them, and others that
-    run a claim's core again in the page."""
+    """Every claim of the chapters in `folder` as a card, with buttons that choose among them."""
     found = read(folder)
     groups = "".join(
         f'<span role="group" aria-label="{key}">'
@@ -176,7 +175,7 @@ def claims(folder: str | Path = ".") -> Display:
     bar = f'<div class="tl-filters" hidden>{groups}<span class="tl-shown" role="status"></span></div>'
     shown = f'<div class="tl-cards">{"".join(map(_card, found))}</div>'
     script = f'<script type="module">\n{FILTER}</script>'
-    page = f'<div class="tl-claims">{bar}{shown}</div>{script}{rerun.script()}'
+    page = f'<div class="tl-claims">{bar}{shown}</div>{script}'
     return Display(f"{len(found)} cards", **{"text/html": page, SCOREBOARD: content_stamp(found)})
 
 

@@ -1,7 +1,8 @@
 """Run again with my seeds: what a reader's own machine trains for a claim, on its card.
 
 A recipe is the core of a claim's test: the models of its first rule, without the other rules. The bound, what
-the book found and the seeds come from the claim's record. `rerun.mjs` trains, by the page's engine (wasm/).
+the book found and the seeds come from the claim's record. `rerun.mjs` trains, by the page's engine (wasm/);
+it is put into a page when the site is built (_ext/runs_here.py).
 
 What trains models is imported only for the card of a claim that has a recipe: every chapter draws cards.
 """
@@ -148,5 +149,5 @@ def source() -> str:
 
 
 def script() -> str:
-    """The module in its element, where the workers' text is read; once on a page is enough."""
+    """The module in its element, where the workers' text is read; the site has it once on a page (_ext)."""
     return f'<script type="module" class="toylib-rerun">\n{source()}</script>'

@@ -32,7 +32,7 @@ AXE = Path(axe_playwright_python.__file__ or "").with_name("axe.min.js")
 HOME = "http://book.test/"
 RECORDS = {record["id"]: record for record in records.read(BOOK)}
 CLAIMS = list(rerun.RECIPES)
-EXPOSED = "\nwindow.rerun = {intervalOf, wilson, outcomeOf, conclusion, Run, Rerun, MEASURES, modelOf, fastest, KERNELS};"
+EXPOSED = "\nglobalThis.rerun = {intervalOf, wilson, outcomeOf, conclusion, Run, Rerun, MEASURES, modelOf, fastest, KERNELS};"
 
 
 def brief(name: str, **changes: Any) -> dict[str, Any]:
@@ -102,11 +102,13 @@ def pressed(page: Page, k: int = 0) -> dict[str, Any]:
 
 def ended(page: Page, k: int = 0) -> dict[str, Any]:
     page.wait_for_function(
-        "k => { const {rerun} = document.querySelectorAll('.toylib-rerun')[k]; return rerun.result && !rerun.run; }",
+        "k => { const {rerun} = document.querySelectorAll('.toylib-rerun')[k]; return !rerun.run; }",
         arg=k,
-        timeout=300_000,
+        timeout=600_000,
     )
-    return page.evaluate("k => document.querySelectorAll('.toylib-rerun')[k].rerun.result", k)
+    found = page.evaluate("k => document.querySelectorAll('.toylib-rerun')[k].rerun.result", k)
+    assert found, said(page, k)
+    return found
 
 
 def said(page: Page, k: int = 0) -> str:

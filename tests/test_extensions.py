@@ -24,8 +24,8 @@ def extension(name: str) -> ModuleType:
     return module
 
 
-EXTENSIONS = ("folded", "light", "found", "tutorial", "captioned")
-folded, light, found, tutorial, captioned = map(extension, EXTENSIONS)
+EXTENSIONS = ("folded", "light", "found", "tutorial", "captioned", "runs_here")
+folded, light, found, tutorial, captioned, runs_here = map(extension, EXTENSIONS)
 
 
 @pytest.mark.parametrize(
@@ -204,3 +204,13 @@ def test_a_caption_leaves_a_chapter_as_up_to_date_as_it_was(tmp_path: Path) -> N
     before = stamps.cells_digest({"cells": [cell]}, tmp_path)
     cell["metadata"] = {"toylib": {"captions": ["Shares of models, by density"]}}
     assert stamps.cells_digest({"cells": [cell]}, tmp_path) == before
+
+
+def test_a_page_with_a_place_to_run_a_claim_has_the_module_once() -> None:
+    script = '<script type="module" class="toylib-rerun">x</script>'
+    plain = "<body><p>a</p></body>"
+    assert runs_here.with_module(plain, script) == plain
+    card = '<div class="toylib-rerun" data-run="{}"></div>'
+    page = runs_here.with_module(f"<body>{card}{card}</body></html>", script)
+    assert page == f"<body>{card}{card}{script}\n</body></html>"
+    assert runs_here.with_module(page, script) == page

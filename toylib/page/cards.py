@@ -9,6 +9,7 @@ from typing import Any
 from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Rule, Verdict, chance_to_hold
 from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, MOST, NOTHING, POWER
 from ..evidence import Interval, with_interval
+from . import rerun
 from .data import here
 from .strips import runs_of, strip
 
@@ -142,6 +143,8 @@ def prediction(record: Mapping[str, Any]) -> str:
 def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -> str:
     """A claim after its run: verdict, why, and what was found for every rule; further numbers folded.
 
+    Where the claim's core can be run in a page, the site has a button there.
+
     again: what book/data/again.json holds, from which the strip of other runs is drawn.
     """
     head = f"<b>{html.escape(record['id'])}: {record['verdict']}</b>"
@@ -162,7 +165,7 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
             for name, value in values.items():
                 shown = html.escape(value) if isinstance(value, str) else _number(value)
                 further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
-        parts += [strip(record, runs_of(record, again)), _operating(record)]
+        parts += [rerun.button(record), strip(record, runs_of(record, again)), _operating(record)]
         parts.append(f"<details><summary>Further numbers</summary>{html_table(further, ('', ''))}</details>")
     return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
 

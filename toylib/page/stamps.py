@@ -35,8 +35,10 @@ WITHOUT_NUMBERS = {
         ".notebook",
         ".records",
         ".register",
+        ".rerun",
         ".stamps",
         ".strips",
+        ".wasm",
     )
 }
 

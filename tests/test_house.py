@@ -66,10 +66,8 @@ def test_every_figure_has_a_name_of_its_own_a_caption_and_an_alternative_text() 
 
 def tables(cell: dict[str, Any]) -> int:
     """How many tables a cell shows, but for those of a claim's card and of a lab, which name themselves."""
-    bundles = [output.get("data", {}) for output in cell.get("outputs", [])]
-    texts = ["".join(bundle.get("text/plain", "")) for bundle in bundles]
-    listed = ["tl-all" in "".join(bundle.get("text/html", "")) for bundle in bundles]
-    return sum(text.startswith("table of ") for text in texts) + sum(listed)
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])]
+    return sum('<table class="docutils' in page and 'class="claim' not in page for page in pages)
 
 
 def test_every_table_that_a_chapter_shows_has_a_caption() -> None:

@@ -83,6 +83,9 @@ def test_bars_bands_segments_and_cells_have_their_ends_and_values():
     assert lines_of(fig, "series", *ends, mark="segment") == [("mean", "1", "1.5", "1", "3")]
     cells = lines_of(fig, "x", "y", "value", mark="cell")
     assert cells == [("0", "0", "1.5"), ("0", "1", "3"), ("1", "1", "4")]
+    axes[3].clear()
+    axes[3].imshow([[1], [3]], origin="lower", extent=(0, 10, 0, 20))
+    assert lines_of(fig, "x", "y", "value", mark="cell") == [("5", "5", "1"), ("5", "15", "3")]
 
 
 def test_cells_of_a_mesh_and_coloured_points_have_their_values():

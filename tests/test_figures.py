@@ -96,7 +96,7 @@ def test_every_text_is_at_least_eight_points():
 
 
 def test_every_public_drawing_function_is_in_the_table_of_good_input():
-    apart = {"figure", "interference_scale", "phase_legend"}
+    apart = {"figure", "interference_scale", "phase_legend", "as_csv", "facts"}
     public = {
         name
         for name, value in vars(figures).items()

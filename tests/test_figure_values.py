@@ -108,7 +108,16 @@ def test_a_figure_of_very_many_points_is_thinned_and_says_so():
     told = lines_of(fig, "series", mark="line")
     assert told.count(("short",)) == 9
     assert MOST * 0.7 < told.count(("long",)) <= MOST
-    assert lines_of(fig, "value", mark="note") == [(f"one in 4 of {3 * MOST} is told",)]
+    said = "of a series of 100 marks or more one in 4 is told"
+    assert lines_of(fig, "panel", "value", mark="note") == [("", said)]
+
+
+def test_a_figure_of_very_many_short_series_is_thinned_too():
+    fig, ax = figure()
+    for _ in range(MOST // 50 + 1):
+        ax.plot(np.arange(50))
+    assert len(lines_of(fig, "x", mark="line")) == 25 * (MOST // 50 + 1)
+    assert lines_of(fig, "value", mark="note") == [("of a series of 2 marks or more one in 2 is told",)]
 
 
 def test_the_smallest_letters_and_the_panels_side_by_side_are_found():

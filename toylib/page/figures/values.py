@@ -23,7 +23,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 COLUMNS = ("panel", "series", "mark", "x", "y", "x2", "y2", "value")
 MOST = 2000  # lines of a table, about 60 kB; of a figure that draws more, every k-th point of long series
-LONG = 100  # points of a series, from which on it is thinned in such a figure
+LONG = 100  # points of a series that is thinned first
 
 Row = dict[str, Any]
 
@@ -184,6 +184,14 @@ def _panels(fig: Figure) -> list[Axes]:
     return [ax for ax in fig.axes if ax.get_visible() and ax.get_label() != "<colorbar>"]
 
 
+def _thinning(sizes: list[int]) -> tuple[int, int]:
+    """Of series of how many marks one in how many is told: of long ones if that is enough, else of all."""
+    short = sum(size for size in sizes if size < LONG)
+    if short < MOST:
+        return max(1, -(-(sum(sizes) - short) // (MOST - short))), LONG
+    return -(-sum(sizes) // MOST), 2
+
+
 def as_csv(fig: Figure) -> str:
     """All that a figure's panels draw, a line for each point, segment, bar, cell or place of a band.
 
@@ -196,17 +204,16 @@ def as_csv(fig: Figure) -> str:
     panels, table = _panels(fig), []
     titles = Counter(ax.get_title() for ax in panels)
     series = [(ax, list(_series(ax))) for ax in panels]
-    step = -(-sum(len(rows) for _, of in series for _, rows in of) // MOST)
+    step, long = _thinning([len(rows) for _, of in series for _, rows in of])
+    if step > 1:
+        table.append({"mark": "note", "value": f"of a series of {long} marks or more one in {step} is told"})
     for number, (ax, of_panel) in enumerate(series, 1):
         panel = ax.get_title() if titles[ax.get_title()] == 1 and ax.get_title() else str(number)
         if of_panel:
             axes = [*_of_axis("x", ax.xaxis), *_of_axis("y", ax.yaxis)]
             table += [{"panel": panel, **row} for row in axes]
         for name, rows in of_panel:
-            thin = step if len(rows) >= LONG else 1
-            kept = rows[::thin]
-            if thin > 1:
-                kept.append({"mark": "note", "value": f"one in {thin} of {len(rows)} is told"})
+            kept = rows[::step] if len(rows) >= long else rows
             table += [{"panel": panel, "series": name, **row} for row in kept]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

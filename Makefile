@@ -180,8 +180,8 @@ vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book
 inception: $(READY)  ## InceptionV1's layers beside them, to book/data/inception.json; fetches 50 MB, or ARCHIVE=path; needs apt
 	@$(PY) tests/inception.py --archive "$$ARCHIVE"
 
-sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
-	@$(PY) tests/again.py --sensitivity $(CHAPTERS)
+sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer" AT_MOST=40
+	@$(PY) tests/again.py --sensitivity $(if $(AT_MOST),--at-most $(AT_MOST)) $(CHAPTERS)
 
 lab: $(READY)  ## JupyterLab on the chapters
 	@cd book && ../.venv/bin/python -m jupyterlab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)

@@ -60,6 +60,18 @@ def test_seeds_of_claims_can_be_shifted(tmp_path):
     assert plain["W"] != shifted["W"]
 
 
+def test_a_chapter_whose_run_would_take_longer_than_allowed_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(again, "RUNS", tmp_path)
+    names = ["short", "long", "new"]
+    assert again.affordable(names, 8, 40) == names  # nothing has been run yet
+    result = {"chapters": {"short": {"cpu_seconds": 5}, "long": {"cpu_seconds": 30}}}
+    (tmp_path / "rate-half").mkdir()
+    (tmp_path / "rate-half" / "result.json").write_text(json.dumps(result))
+    assert again.affordable(names, 1, 40) == names
+    assert again.affordable(names, 8, 40) == ["short", "new"]
+    assert again.affordable(names, 1, 20) == ["short", "new"]
+
+
 # --- strips ----------------------------------------------------------------------------------------------
 
 

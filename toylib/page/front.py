@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import an_array, checked, must
 from ..claims import CONDITION, NOT_SUPPORTED, NOT_TESTED, NULL, PARTLY, SUPPORTED
-from . import answer, cards, lab
+from . import answer, cards, lab, rerun
 from .notebook import Display
 from .records import read
 from .stamps import SCOREBOARD, TABLE, content_stamp, table_stamp
@@ -146,7 +146,7 @@ def _card(claim: Mapping[str, Any]) -> str:
         f'<article class="tl-card" id="card-{name}" data-verdict="{group}" data-world="{world}">'
         f'<p class="tl-head"><span class="tl-pill tl-{group}">{verdict}</span><span>{world}</span></p>'
         f'<p class="tl-claim"><a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a></p>'
-        f'<p class="tl-why">{html.escape(reason(claim))}</p>{plot(claim)}'
+        f'<p class="tl-why">{html.escape(reason(claim))}</p>{plot(claim)}{rerun.button(claim)}'
         f'<p class="tl-measure">{measured} <code>{name}</code></p></article>'
     )
 

@@ -111,6 +111,12 @@ def test_a_needed_share_that_goes_from_none_to_all_over_a_decade_rises_by_one():
     assert (rise.low, rise.estimate, rise.high) == pytest.approx((1, 1, 1))
 
 
+def test_a_needed_share_that_stays_does_not_rise_by_rounding():
+    losses = np.repeat(np.array([[[0.1, 0.2, 0.3, 0.4]] * 3]), 4, axis=0)
+    rise = needed_per_decade(losses, [0.3, 0.11, 0.04, 0.01], [0, 1, 2, 3], 3)
+    assert (rise.low, rise.estimate, rise.high) == (0, 0, 0)
+
+
 def test_what_longer_training_did_is_told_of_the_streams_that_it_had():
     sparse, dense = [[0.1, 0.2], [0.1, 0.2], [0.0, 0.0]], [[0.1, 0.1], [0.1, 0.1], [0.0, 0.0]]
     stored = {"densities": [0.1, 0.03, 0.01], "clean": [0, 1], "n_hidden": 1, "loss": [dense, dense, sparse]}

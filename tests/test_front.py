@@ -203,6 +203,20 @@ def test_lines_of_another_length_are_refused():
         front.story([0.5, 0.1], {"a": [1.0]}, caption="c", alt="d", source=(BOOK, []))
 
 
+def test_bars_are_as_long_as_their_numbers_the_longest_first():
+    rows = {"a & b": (0.1, 0.05, 0.2), "c": (0.4, 0.3, 0.5)}
+    source = BOOK / "which-knob.ipynb", ["knob", "span, found"]
+    shown = front.spans(rows, caption="c", alt="what it shows", source=source)
+    groups = BeautifulSoup(shown.data["text/html"], "html.parser").select(".line")
+    assert [g.find("text").get_text() for g in groups] == ["c", "a & b"]
+    bars = [[float(x.split(",")[0]) for x in g.polyline["points"].split()] for g in groups]
+    lengths = [end - start for start, end in bars]
+    assert lengths[0] == pytest.approx(4 * lengths[1], abs=0.5)
+    assert [g.find_all("text")[1].get_text() for g in groups] == ["0.40", "0.10"]
+    with pytest.raises(ValueError, match="rows must be one or more"):
+        front.spans({}, caption="c", alt="d", source=source)
+
+
 def test_a_chapters_table_is_found_by_its_header():
     rows = records.table(BOOK / "is-it-superposition.ipynb", ["neurons", "margin"])
     assert rows[0][:2] == ["5", "2%"]

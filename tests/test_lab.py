@@ -634,7 +634,7 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
     page = visit(Lab(preset="solid", speed="fast"))
     finished(page)
     reached = []
-    for _ in range(27):
+    for _ in range(28):
         page.keyboard.press("Tab")
         reached.append(focused(page))
     wanted = [
@@ -648,6 +648,7 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
         "link",
         "turn",
         "tilt",
+        "scrub",
         "sparsity",
         "decay",
         "n",
@@ -915,7 +916,7 @@ def test_picture_and_model_can_be_saved(visit: Any) -> None:
 IN_LAB = [name for name, each in EXERCISES.items() if each["place"] == "lab"]
 PLACES = """lab => {
   const top = lab.host.getBoundingClientRect().top;
-  const ids = ["view", "bars", "loss", "progress", "status", "numbers", "sparsity", "decay", "n", "m", "room", "task", "sets", "seed", "next", "steps", "speed", "probe", "png",
+  const ids = ["view", "bars", "loss", "progress", "scrub", "status", "numbers", "sparsity", "decay", "n", "m", "room", "task", "sets", "seed", "next", "steps", "speed", "probe", "png",
     "run", "step", "reset", "undo", "redo", "search", "link", "preset"];
   return Object.fromEntries(ids.map(id => [id, Math.round(lab.part[id].getBoundingClientRect().top - top)]));
 }"""
@@ -1003,6 +1004,64 @@ def test_a_finger_on_the_solid_turns_it_or_scrolls_the_page(visit: Any) -> None:
     swipe(page, "#view", 12, -150)
     assert lab_value(page, "lab.angles") == turned
     assert page.evaluate("scrollY") > scrolled + 50
+
+
+# --- back through training ---------------------------------------------------------------------------------
+
+
+def test_training_can_be_gone_back_through_and_goes_on_from_there(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=600))
+    finished(page)
+    end, begin = lab_value(page, WEIGHTS), "lab.trainer.path[0][1][0]"
+    assert page.locator("#scrub").input_value() == "60"
+    page.locator("#scrub").fill("0")
+    assert lab_value(page, WEIGHTS) == lab_value(page, f"Array.from({begin})") != end
+    assert page.locator("#scrub").get_attribute("aria-valuetext") == "step 0 of 600"
+    assert page.locator("#status").inner_text().startswith("Step 0 of 600. ")
+    page.locator("#scrub").focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert lab_value(page, "[lab.trainer.done, lab.trainer.total, lab.running]") == [200, 200, False]
+    fresh = "async ([source, n]) => {" + MODULE
+    fresh += (
+        "const t = new L.Trainer(L.complete({preset: 'pentagon', steps: 600})); while (t.done < n) t.step();"
+    )
+    fresh += "return [Array.from(t.model.W_in), t.evaluate()]; }"
+    weights, loss = page.evaluate(fresh, [SOURCE, 200])
+    assert lab_value(page, WEIGHTS) == weights  # what training had at that step
+    assert float(said_loss(page)) == pytest.approx(loss, rel=0.06)  # two digits of it
+    other = visit(Lab(preset="digons"), address=page.url)
+    other.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.done === 200")
+    np.testing.assert_allclose(lab_value(other, WEIGHTS), weights, atol=2e-5)
+    page.locator("#scrub").fill("60")
+    assert lab_value(page, WEIGHTS) == end
+    assert "w=" not in page.url  # the settings lead to the end
+    page.locator("#scrub").fill("20")
+    page.locator("#run").click()
+    said = finished(page)
+    assert "Step 600 of 600. 5 of 5" in said
+    assert lab_value(page, WEIGHTS) != end
+    assert lab_value(page, "lab.trainer.history.every(([step], k, all) => !k || step > all[k - 1][0])")
+    assert "w=" in page.url
+    page.locator("#undo").click()
+    assert lab_value(page, WEIGHTS) == end
+
+
+def test_a_drag_back_through_training_is_one_change_and_undone_at_once(visit: Any) -> None:
+    page = visit(Lab(preset="both-kinds", speed="fast", steps=600))
+    finished(page)
+    end = lab_value(page, WEIGHTS)
+    page.locator("#scrub").scroll_into_view_if_needed()
+    box = page.locator("#scrub").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    assert 100 < lab_value(page, "lab.trainer.done") < 200
+    assert page.locator("#run").inner_text() == "Run"
+    page.locator("#undo").click()
+    assert lab_value(page, WEIGHTS) == end
+    expect(page.locator("#undo")).to_have_attribute("aria-disabled", "true")
 
 
 # --- when it trains ----------------------------------------------------------------------------------------
@@ -1137,7 +1196,8 @@ def test_an_embedded_lab_stands_alone_and_shows_the_model(visit: Any) -> None:
     page.locator("#embed").click()
     expect(page.locator("#status")).to_contain_text(re.compile("Code copied|Copy this: "))
     code = page.evaluate(
-        "async ([source, address]) => {" + MODULE + "return L.embedCode(address, 'lab-1');}", [SOURCE, page.url]
+        "async ([source, address]) => {" + MODULE + "return L.embedCode(address, 'lab-1');}",
+        [SOURCE, page.url],
     )
     address = re.fullmatch(r'<iframe src="([^"]+)" title="[^"]+" style="[^"]+"></iframe>', code)[1]
     assert address.startswith(f"{HOME}?embed=lab-1#lab-1:preset=pentagon,sparsity=0.8")
@@ -1661,6 +1721,8 @@ def test_room_is_a_slider_that_moves_the_hidden_units_and_says_what_is_needed(vi
         12,
         18,
     ]  # every press leads to another layer, from 1/4 to 4 where it can
+    page.locator("#reset").click()
+    assert page.locator("#needed").inner_text() == "not trained yet"
     page.locator("#room").fill("1")
     finished(page)
     assert page.locator("#needed").inner_text() == "shared without room for all to be clean"

@@ -9,6 +9,7 @@ from typing import Any
 from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Rule, Verdict, chance_to_hold
 from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, MOST, NOTHING, POWER
 from ..evidence import Interval, with_interval
+from . import rerun
 from .data import here
 from .strips import runs_of, strip
 
@@ -104,12 +105,18 @@ def _operating(record: Mapping[str, Any]) -> str:
     return f"<details><summary>{title}</summary>{verdicts}{table}{left}</details>"
 
 
-def html_table(lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "") -> str:
-    """Wide tables scroll inside their own box: the page stays as wide as a phone."""
+def html_table(
+    lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "", *, name: str = ""
+) -> str:
+    """Wide tables scroll inside their own box: the page stays as wide as a phone.
+
+    name: what the table is, for those who hear the page; where it has a caption to see, none is needed.
+    """
+    named = f' aria-label="{html.escape(name)}"' if name else ""
     head = "".join(f"<th>{name}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
     return (
-        f'<div style="overflow-x:auto"><table class="docutils {kind}"><thead><tr>{head}</tr></thead>'
+        f'<div style="overflow-x:auto"><table class="docutils {kind}"{named}><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -126,15 +133,17 @@ def _asked(rule: Mapping[str, Any]) -> str:
 def prediction(record: Mapping[str, Any]) -> str:
     """A claim before its run: statement, what is run, and every rule with its bounds."""
     lines = [[_named(rule, k == 0), _asked(rule)] for k, rule in enumerate(record["rules"])]
+    rules = html_table(lines, ("Prediction", "must be"), name=f"Prediction of {record['id']}")
     return (
         f'<div class="claim"><p><b>Claim ({html.escape(record["id"])}).</b> '
-        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>"
-        f"{html_table(lines, ('Prediction', 'must be'))}</div>"
+        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>{rules}</div>"
     )
 
 
 def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -> str:
     """A claim after its run: verdict, why, and what was found for every rule; further numbers folded.
+
+    Where the claim's core can be run in a page, the site has a button there.
 
     again: what book/data/again.json holds, from which the strip of other runs is drawn.
     """
@@ -146,7 +155,7 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
             [_named(rule, k == 0), _asked(rule), _found(rule), f"<b>{_mark(rule)}</b>"]
             for k, rule in enumerate(record["rules"])
         ]
-        parts.append(html_table(lines, ("Rule", "must be", "found", "")))
+        parts.append(html_table(lines, ("Rule", "must be", "found", ""), name=f"Rules of {record['id']}"))
         estimate = with_interval(*(record[name] for name in ("estimate", "low", "high")))
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))
@@ -156,7 +165,7 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
             for name, value in values.items():
                 shown = html.escape(value) if isinstance(value, str) else _number(value)
                 further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
-        parts += [strip(record, runs_of(record, again)), _operating(record)]
+        parts += [rerun.button(record), strip(record, runs_of(record, again)), _operating(record)]
         parts.append(f"<details><summary>Further numbers</summary>{html_table(further, ('', ''))}</details>")
     return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
 

@@ -32,10 +32,7 @@ class Sentence(NamedTuple):
     why: str = ""
 
 
-COUNTS = (
-    "what can be counted in a real layer does not tell its features per neuron, and the instruments that do "
-    "so in toys do not pass their gate there"
-)
+COUNTS = "no instrument that tells features per neuron passes its gate in real layers"
 ONE_SIZE = "of each network there is one size"
 TRAINING = "no real network is trained here"
 
@@ -51,7 +48,7 @@ PREDICTIONS = (
         Where("packed-real"),
     ),
     Prediction(
-        "They do so without the directions that all of them share.",
+        "Without the directions that all share, vectors overlap hardly more than random ones.",
         Where("packed-real", "sparse toys: overlap"),
         Where("packed-real", "overlap, common directions out, each"),
     ),
@@ -65,7 +62,7 @@ PREDICTIONS = (
     Prediction(
         "Polysemanticity rises with sparsity.",
         Where("sparsity"),
-        why=f"how rare the features of a real layer are is not known; and {COUNTS}",
+        why=f"how rare a real layer's features are is not known; {COUNTS}",
     ),
     Prediction(
         "Where features get rarer with depth, deeper layers are more polysemantic.",

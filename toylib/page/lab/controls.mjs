@@ -84,6 +84,10 @@ button.main:hover { filter: brightness(1.08); color: var(--on-accent); }
 progress { display: block; width: 100%; height: 5px; border: 0; border-radius: 3px; background: var(--line); overflow: hidden; appearance: none; }
 progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-progress-value { background: var(--accent); }
 progress::-moz-progress-bar { background: var(--accent); }
+.time { display: grid; align-items: center; } .time > * { grid-area: 1 / 1; }
+#scrub { appearance: none; background: none; height: 24px; cursor: pointer; }
+#scrub::-webkit-slider-thumb { appearance: none; width: 16px; height: 16px; border-radius: 8px; background: var(--accent); border: 2px solid var(--panel); }
+#scrub::-moz-range-thumb { width: 12px; height: 12px; border-radius: 8px; background: var(--accent); border: 2px solid var(--panel); } #scrub::-moz-range-track { background: none; }
 figcaption { font-size: 13px; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; }
 #view.solid { cursor: grab; touch-action: pan-y pinch-zoom; } input[type=range] { touch-action: pan-y pinch-zoom; }
@@ -157,7 +161,7 @@ const PAGE = `
         <div class="angles" id="angles">${slider("turn", "Turn", -180, 180, 5)}${slider("tilt", "Tilt", -90, 90, 5)}</div>
         <p class="legend" id="legend"></p>
       </div>
-      <progress id="progress" max="1" value="0" aria-label="Training"></progress>
+      <div class="time"><progress id="progress" max="1" value="0" aria-label="Training"></progress><input type="range" id="scrub" min="0" max="${MARKS}" step="1" value="0" aria-label="Step of training that is shown" title="Drag back to an earlier step"></div>
     </figure>
     <div class="controls sliders" role="group" aria-label="Data and size">
       ${slider("sparsity", "Sparsity", 0, SPARSITIES.length - 1, 1)}
@@ -312,6 +316,16 @@ class Lab {
     this.remember(); // so that Back leads to what is left
     this.set({...state, speed: this.state.speed});
     this.remember({push: true});
+  }
+
+  /** Show an earlier step of this training, at rest; Run goes on from there. */
+  rewind(mark) {
+    this.settle();
+    this.running = false;
+    this.trainer.rewind(mark);
+    this.prefix = "";
+    this.draw();
+    this.label();
   }
 
   // undo ................................................................................................
@@ -521,6 +535,12 @@ class Lab {
     for (const key of ["task", "sets", "speed"]) on(part[key], "change", () => this.change({[key]: part[key].value}));
     for (const key of ["steps", "seed"]) on(part[key], "change", () => this.change({[key]: Number(part[key].value)}));
     for (const key of ["sparsity", "decay", "n", "m", "room", "task", "sets", "speed", "steps", "seed"]) on(part[key], "change", () => this.remember());
+    on(part.scrub, "input", () => {
+      if (!this.search) this.keep("scrub");
+      this.rewind(Number(part.scrub.value));
+    });
+    on(part.scrub, "change", () => this.remember());
+    on(part.scrub, "pointercancel", () => this.takeBack("scrub"));
     for (const key of ["turn", "tilt"]) {
       on(part[key], "input", () => {
         this.keep(key);
@@ -775,6 +795,8 @@ class Lab {
     const text = progress || summary(this.trainer, this.seen);
     this.spoken = performance.now();
     part.progress.value = share;
+    if (!search) part.scrub.value = Math.floor(MARKS * share);
+    part.scrub.setAttribute("aria-valuetext", `step ${thousands(this.trainer.done)} of ${thousands(this.state.steps)}`);
     part.status.setAttribute("aria-live", running ? "off" : "polite");
     const words = this.prefix + text;
     if (part.status.textContent !== words) part.status.textContent = words;

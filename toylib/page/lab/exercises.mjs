@@ -45,7 +45,7 @@ export const EXERCISES = {
     "state": {"preset": "absolute-pairs", "n": 4, "m": 4, "sparsity": 0.9, "seed": 0}
   },
   "five": {
-    "place": "lab", "title": "Room for five",
+    "place": "lab", "title": "Five in a plane",
     "ask": "Five features that are always active fill two dimensions with two of them. Make all five represented in two dimensions.",
     "state": {"preset": "two-features"}
   },

@@ -214,8 +214,9 @@ function found(model, {nRepresented, represented, counts: [dead, clean, shared]}
 }
 
 /** Whether there is superposition, or what is shared had to be, in a line. */
-function sharing({model, state}, seen) {
+function sharing({model, state, total, given}, seen) {
   const {nRepresented} = seen, {m} = model;
+  if (!total && !given) return "not trained yet";
   if (model.task === "output")
     return nRepresented > m ? `superposition: ${plural(nRepresented, "feature")} in ${plural(m, "dimension")}` : `no superposition: ${plural(nRepresented, "feature")} in ${plural(m, "dimension")}`;
   if (!seen.counts[2]) return "no neuron is shared";

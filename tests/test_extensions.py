@@ -162,7 +162,7 @@ def of_table(*html: str) -> dict[str, Any]:
 
 
 def test_each_table_of_a_cell_gets_its_caption_and_its_words_are_text() -> None:
-    cell = {
+    cell: dict[str, Any] = {
         "metadata": {"toylib": {"captions": ["Loss < 1, by density", "Shares"]}},
         "outputs": [of_table("<p>no table</p>"), of_table('<table class="a">', "<tr>"), of_table("<table>")],
     }

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -133,7 +134,7 @@ def test_the_smallest_letters_and_the_panels_side_by_side_are_found():
 def test_a_figure_that_a_notebook_shows_brings_its_values_and_nothing_else_does():
     from IPython.core.interactiveshell import InteractiveShell
 
-    shell = InteractiveShell()
+    shell: Any = InteractiveShell()
     notebook._store_values_of_figures(shell)
     fig, ax = figure()
     ax.plot([1], [2], "o")

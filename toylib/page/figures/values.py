@@ -35,6 +35,11 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if value is not None and np.isfinite(value) else ""
 
 
+def _numbers(values: Any) -> np.ndarray:
+    """As floats; what is masked is not a number."""
+    return np.asarray(np.ma.filled(np.ma.asarray(values, float), np.nan))
+
+
 def _in_data(artist: Artist, ax: Axes) -> tuple[bool, bool]:
     """Whether an artist's x and its y are values of the axes, not places on the paper."""
     x, y = artist.get_transform().contains_branch_seperately(ax.transData)
@@ -43,7 +48,7 @@ def _in_data(artist: Artist, ax: Axes) -> tuple[bool, bool]:
 
 def _rows(mark: str, ends: Iterable[Any], value: Any = None) -> list[Row]:
     """A row for each of `ends`: (x, y) or (x, y, x2, y2), and its entry of `value`, if there are any."""
-    of_each = None if value is None else np.ma.filled(np.ma.asarray(value, float), np.nan).ravel()
+    of_each = None if value is None else _numbers(value).ravel()
     return [
         {"mark": mark, **dict(zip(COLUMNS[3:], end, strict=False))}
         | ({} if of_each is None or len(of_each) <= k else {"value": of_each[k]})
@@ -70,7 +75,7 @@ def _of_band(band: PolyCollection) -> Iterator[Row]:
     along_x = getattr(band, "t_direction", "x") == "x"
     for path in band.get_paths():
         ends: dict[float, list[float]] = {}
-        for x, y in path.vertices:
+        for x, y in _numbers(path.vertices):
             place, end = (x, y) if along_x else (y, x)
             ends.setdefault(float(place), []).append(float(end))
         for place, found in sorted(ends.items()):
@@ -82,8 +87,7 @@ def _of_band(band: PolyCollection) -> Iterator[Row]:
 def _of_collection(drawn: Collection, ax: Axes) -> list[Row]:
     value = drawn.get_array()
     if isinstance(drawn, PathCollection):
-        offsets = np.ma.filled(np.ma.asarray(drawn.get_offsets(), float), np.nan)
-        return _rows("point", offsets, value)
+        return _rows("point", _numbers(drawn.get_offsets()), value)
     if isinstance(drawn, LineCollection):
         in_x, in_y = _in_data(drawn, ax)
         of_data = np.where([in_x, in_y], 1.0, np.nan)
@@ -94,14 +98,14 @@ def _of_collection(drawn: Collection, ax: Axes) -> list[Row]:
     if isinstance(drawn, PolyCollection):
         return list(_of_band(drawn))
     if isinstance(drawn, QuadMesh):
-        corners = drawn.get_coordinates()
+        corners = _numbers(drawn.get_coordinates())
         return _rows("cell", np.concatenate([corners[:-1, :-1], corners[1:, 1:]], 2).reshape(-1, 4), value)
     return _untold(drawn)
 
 
 def _of_image(image: AxesImage) -> list[Row]:
     """A cell's middle and its value; of a picture in colours, nothing can be told."""
-    values = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
+    values = _numbers(image.get_array())
     if values.ndim != 2:
         return _untold(image)
     left, right, bottom, top = image.get_extent()
@@ -148,7 +152,7 @@ def _artists(ax: Axes) -> Iterator[tuple[Artist, list[Row]]]:
 
 def _colour(artist: Any) -> str:
     for name in ("get_color", "get_facecolor", "get_edgecolor"):
-        colours = np.atleast_2d(getattr(artist, name)()) if hasattr(artist, name) else []
+        colours: Any = np.atleast_2d(getattr(artist, name)()) if hasattr(artist, name) else []
         if len(colours) == 1 and not isinstance(artist, AxesImage):
             colour = colours[0] if len(colours[0]) > 1 else colours[0][0]
             return to_hex(colour).lstrip("#")
@@ -175,7 +179,8 @@ def _of_axis(name: str, axis: Axis) -> Iterator[Row]:
         yield {"series": f"{name} axis", "mark": "label", "value": label}
     locator, formatter = axis.get_major_locator(), axis.get_major_formatter()
     if isinstance(locator, FixedLocator) and isinstance(formatter, FixedFormatter | FuncFormatter):
-        for place, text in zip(locator.locs, formatter.format_ticks(locator.locs), strict=True):
+        places = [float(place) for place in locator()]
+        for place, text in zip(places, formatter.format_ticks(places), strict=True):
             if text not in ("", f"{place:g}"):
                 yield {"series": f"{name} axis", "mark": "tick", name: place, "value": str(text)}
 

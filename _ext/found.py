@@ -12,7 +12,8 @@ from sphinx.application import Sphinx
 
 # what readers type -> the page that answers it; a question that begins so finds it too
 ASKED = {
-    "book/three-models": ["what is superposition", "superposition", "toy models", "what is a feature"],
+    "book/twenty-minutes": ["what is superposition", "tutorial", "introduction", "what is a feature"],
+    "book/three-models": ["superposition", "toy models"],
     "book/polysemantic-neurons": ["polysemantic neurons", "what is polysemanticity", "polysemanticity"],
     "book/is-it-superposition": ["are polysemantic neurons evidence of superposition", "is it superposition"],
     "book/which-knob": ["what causes polysemanticity", "loss exponent", "weight decay"],
@@ -33,7 +34,8 @@ ASKED = {
     "book/open-questions": ["sparse autoencoder", "sparse autoencoders", "dictionary learning", "sae"],
     "book/lab": ["lab", "demo", "train a toy model", "play"],
     "book/measurements": ["confidence interval", "bootstrap", "method", "methods"],
-    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds"],
+    "book/verdicts": ["statistical power", "false alarms", "multiple comparisons", "verdicts"],
+    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds", "licences"],
     "book/teaching": ["exercises", "course", "teaching"],
     "book/references": ["how to cite", "cite", "citation", "bibtex", "references"],
     "book/api": ["api", "toylib"],

@@ -1,9 +1,10 @@
 """Speed beside the authors' training loop, in one run, the two interleaved: `make bench`.
 
 Writes a list of {name, baseline_s, ours_s, ratio, baseline_loss, ours_loss}; in the rows on strata the
-baseline is our own sampling, and they say the inputs of both and the steps as well. --page adds the curves,
-the memory and the machine for the book's page. Without --full the authors' two larger configurations are
-timed by the step, and only we run to the end: their whole runs take most of an hour.
+baseline is our own sampling, and they say the inputs of both and the steps as well; in those of the page's
+engine it is the lab's JavaScript, in the browser that the tests open, if there is one. --page adds the
+curves, the memory and the machine for the book's page. Without --full the authors' two larger configurations
+are timed by the step, and only we run to the end: their whole runs take most of an hour.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
+import browser as browsers
 import joblib
 import numba
 import numpy as np
+import page_engine
 import torch
 
 from toylib.draws import TRAINING, draw, new_stream
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel, ToyModel
+from toylib.page import wasm
 from toylib.runs.starts import search
 from toylib.training import TrainingRun, evaluate, train
 
@@ -201,6 +205,93 @@ def to_the_loss_of_strata(
     ours = batch_size + n_features * (2 if features.signed else 1)
     entry = row(name, *both, (reached, wanted))
     return entry | {"baseline_inputs": inputs, "ours_inputs": ours, "n_steps": n_steps}
+
+
+# --- in a page ----------------------------------------------------------------------------------------------
+
+LABS = {  # the lab's own settings, and the same of the page's engine
+    "ReLU output, n=5 m=2, density 0.1": (ReLUOutputModel, 5, 2, 0.1, 0.9, 256),
+    "ReLU output, n=20 m=3, density 0.1": (ReLUOutputModel, 20, 3, 0.1, 0.9, 256),
+    "third model, n=10 m=5, density 0.25": (ReLUHiddenModel, 10, 5, 0.25, 0.75, 128),
+    "third model, n=20 m=10, density 0.1": (ReLUHiddenModel, 20, 10, 0.1, 0.8, 128),
+}
+WAYS = [("simd", 1), ("simd", 32), ("scalar", 1), ("scalar", 32), ("javascript", 32)]
+# turns of some milliseconds, in rotation: seconds a step and model, of the fastest turn, since what else the
+# machine does can only make one longer
+ROTATE = """
+([state, said, ways]) => {
+  const {Trainer, complete, begin, startOf} = engines, rounds = 100, turn = 4, turns = [];
+  let lab = new Trainer(complete(state));
+  const ofLab = count => {
+    for (; count > 0; count--) {
+      if (lab.finished) lab = new Trainer(complete(state));
+      lab.step();
+    }
+  };
+  turns.push([ofLab, 1]);
+  for (const [name, models] of ways) {
+    const engine = begin(name, said, Array.from({length: models}, (_, k) => startOf(said, k)), 0);
+    turns.push([count => engine.step(count), models]);
+  }
+  const counts = turns.map(([step]) => {
+    let each = Infinity; // of the fastest of a few, when the code is compiled
+    for (let k = 0; k < 30; k++) {
+      const began = performance.now();
+      step(4);
+      each = Math.min(each, Math.max(0.1, performance.now() - began) / 4);
+    }
+    return Math.ceil(turn / each);
+  });
+  const times = turns.map(() => []);
+  for (let round = 0; round < rounds; round++) turns.forEach(([step, models], k) => {
+    const began = performance.now();
+    step(counts[k]);
+    times[k].push((performance.now() - began) / 1000 / counts[k] / models);
+  });
+  return times.map(each => Math.min(...each));
+}
+"""
+WHOLE = """
+said => {
+  const starts = Array.from({length: 64}, (_, k) => engines.startOf(said, k)), times = [];
+  for (let k = 0; k < 5; k++) {
+    const began = performance.now();
+    engines.train("simd", said, starts, k);
+    times.push((performance.now() - began) / 1000);
+  }
+  return Math.min(...times);
+}
+"""
+
+
+def in_page() -> list[dict]:
+    """Seconds for a million model-inputs of the page's engine beside the lab's, one core; and a whole run.
+
+    None where no browser is found.
+    """
+    rows = []
+    try:
+        with browsers.launched() as browser:
+            page = page_engine.opened(browser)
+            for name, (model_class, n, m, p, decay, batch) in LABS.items():
+                model, features = model_class(n, m), SparseFeatures(n, p, decay ** np.arange(n))
+                said = wasm.setting(model, features, n_steps=10**8, batch_size=batch, lr=0.02)
+                task = wasm.TASKS[model_class]
+                state = {"task": task, "n": n, "m": m, "sparsity": 1 - p, "decay": decay, "steps": 10_000}
+                lab, *ours = page.evaluate(ROTATE, [state, said, WAYS])
+                for (how, models), each in zip(WAYS, ours, strict=True):
+                    label = f"in a page, {how}, {models} at once: {name}"
+                    rows.append(row(label, lab / batch * 1e6, each / batch * 1e6, (None, None)))
+            features = SparseFeatures(10, 0.25, 0.75 ** np.arange(10))
+            said = wasm.setting(ReLUHiddenModel(10, 5), features, n_steps=2000, batch_size=128, lr=0.03)
+            taken = page.evaluate(WHOLE, said)
+            print(
+                f"64 third models, 2,000 steps of 128 inputs in a page, one core: {taken:.3g} s", flush=True
+            )
+            rows.append({"name": "64 third models x 2000 steps in a page, one core", "ours_s": taken})
+    except LookupError as error:
+        print(f"in a page: not measured, {error}", flush=True)
+    return rows
 
 
 # --- curves ----------------------------------------------------------------------------------------------
@@ -385,7 +476,9 @@ def main() -> None:
     rows += [to_equal_loss(name, options.full) for name in large]
     print(f"{'':62} {'sampled':>11} {'strata':>11}")
     strata = [to_the_loss_of_strata(kind, *setting) for setting in AT_STRATA for kind in KINDS]
-    options.json.write_text(json.dumps(rows + strata, indent=1) + "\n")
+    print(f"{'':62} {'lab':>11} {'kernel':>11}")
+    pages = in_page()
+    options.json.write_text(json.dumps(rows + strata + pages, indent=1) + "\n")
     print(f"written to {options.json}")
     models = cost_by_models()
     if not options.page:
@@ -396,6 +489,7 @@ def main() -> None:
         "machine": machine(),
         "rows": rows,
         "strata": strata,
+        "in_page": pages,
         "models": models,
         "sizes": {"x": sizes} | beside_theirs([(n, m, 0.1) for n, m in sizes]),
         "densities": {"x": densities} | beside_theirs([(100, 20, p) for p in densities]),

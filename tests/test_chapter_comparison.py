@@ -51,6 +51,7 @@ PASS = {
     "nothing": lambda book: None,
     "other_html": saved_data("text/html", "<b>0.123457</b>"),
     "other_record": saved_data("application/vnd.toylib.record+json", {"estimate": 0.123457}),
+    "figure_had_other_values": saved_data("application/vnd.toylib.figure+json", {"csv": "x\n1\n"}),
     "html_is_missing": lambda book: book.cells[SHOWS].outputs[0].data.pop("text/html"),
 }
 FAIL = {

@@ -1,22 +1,27 @@
 """One table: every model, feature setting and option in rows, every engine in columns, one oracle.
 
-To add an option to training, add a row here; to add an engine, a column. What the lab's JavaScript can do is
-compared in test_lab.py.
+To add an option to training, add a row here; to add an engine, a column. The page's engine, which trains in
+a browser, is the last three columns: what it has not it refuses. What the lab's JavaScript can do is compared
+in test_lab.py.
 """
 
 import functools
 
 import numpy as np
 import oracle
+import page_engine
 import pytest
 import torch
 
-from toylib import engines
+from toylib import draws, engines
+from toylib.engines import strata
 from toylib.engines.compiled import SideBySide
-from toylib.engines.reference import Torch
+from toylib.engines.gradients import line_loss_and_gradients
+from toylib.engines.reference import Torch, loss_and_gradients
 from toylib.engines.settings import Settings
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
+from toylib.page import wasm
 from toylib.training import evaluate, train
 
 
@@ -27,6 +32,7 @@ class UntiedLinearModel(LinearModel):
 
 
 ENGINES = ["torch", "kernel", "single"]
+PAGE = list(page_engine.HOW)
 MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel, UntiedLinearModel]
 IMPORTANCE = 0.7 ** np.arange(6)
 FEATURES = {
@@ -165,3 +171,176 @@ def test_a_model_is_the_same_bits_alone_and_in_company(options, engine):
             torch.testing.assert_close(weights([k])[0], whole[k], rtol=1e-4, atol=1e-6)
         else:
             assert torch.equal(weights([k])[0], whole[k])
+
+
+# --- the page's engine --------------------------------------------------------------------------------------
+
+IN_PAGE = [model_class for model_class in MODELS if model_class in wasm.TASKS]
+POSSIBLE = [
+    "nothing", "sampled", "strata", "strata, revival", "revival", "warm-up", "streams of one", "other inputs",
+]  # fmt: skip
+A_SET = SparseFeatures(6, 0.3, IMPORTANCE, anticorrelated_sets=[[0, 5]])
+REFUSED = [option for option in OPTIONS if option not in POSSIBLE]
+
+
+@pytest.fixture(scope="module")
+def page(browser):
+    return page_engine.opened(browser)
+
+
+@functools.cache
+def unsigned(n_features):
+    return SparseFeatures(n_features, 0.4)
+
+
+@functools.cache  # the same object is the same features
+def signed(features):
+    given = np.maximum(0.1, features.feature_probability), features.importance
+    return SparseFeatures(6, *given, True, features.correlated_sets, features.anticorrelated_sets)
+
+
+def compare_in_page(page, model_class, features, how, size=(6, 3), **options):
+    settings = {"n_steps": 6, "batch_size": 32, "lr": 0.02, "n_records": 1, "n_evaluation": 64} | options
+    if features.signed != (model_class is AbsoluteValueModel):  # the lab has no such task
+        with pytest.raises(ValueError, match="features must be signed for absolute values"):
+            page_engine.train(page, how, started(model_class, *size), features, **settings)
+        return
+    expected = trained(model_class, size, features, tuple(settings.items()))
+    oracle.assert_same(
+        page_engine.train(page, how, started(model_class, *size), features, **settings), expected
+    )
+
+
+@pytest.mark.parametrize("how", PAGE)
+@pytest.mark.parametrize("option", POSSIBLE)
+@pytest.mark.parametrize("model_class", IN_PAGE)
+def test_every_option_of_the_page_is_that_of_autograd(page, model_class, option, how):
+    features = SIGNED_AND_A_SET if model_class is AbsoluteValueModel else A_SET
+    compare_in_page(page, model_class, features, how, **OPTIONS[option])
+
+
+@pytest.mark.parametrize("how", PAGE)
+@pytest.mark.parametrize("setting", FEATURES)
+@pytest.mark.parametrize("model_class", IN_PAGE)
+def test_every_kind_of_features_is_in_the_page(page, model_class, setting, how):
+    features = FEATURES[setting]
+    if model_class is AbsoluteValueModel:
+        features = signed(features)
+    compare_in_page(page, model_class, features, how)
+    if setting != "dense":
+        compare_in_page(page, model_class, features, how, data="strata")
+
+
+@pytest.mark.parametrize("how", PAGE)
+@pytest.mark.parametrize("size", [size for size in SIZES if size[0] > 1])
+@pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
+def test_every_size_is_in_the_page(page, model_class, size, how):
+    features = SIZES[size] if model_class is AbsoluteValueModel else unsigned(size[0])
+    compare_in_page(page, model_class, features, how, size, batch_size=64, data="strata")
+    compare_in_page(page, model_class, features, how, size, batch_size=64)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("option", REFUSED)
+def test_what_the_page_has_not_it_refuses(option):
+    with pytest.raises(ValueError, match="must be what the page's engine can do"):
+        wasm.setting(ReLUHiddenModel(6, 3), FEATURES["sparse"], **OPTIONS[option])
+
+
+@pytest.mark.parametrize("how", PAGE)
+@pytest.mark.parametrize("which", ["train", "test"])
+@pytest.mark.parametrize("data", ["sampled", "strata"])
+@pytest.mark.parametrize("setting", ["sparse", "signed", "sets", "unequal"])
+def test_inputs_have_the_bits_of_draw(page, setting, data, which, how):
+    features, stream = FEATURES[setting], 123_456_789_012
+    model = (AbsoluteValueModel if features.signed else ReLUHiddenModel)(6, 3)
+    said = wasm.setting(model, features, data=data, batch_size=64, data_seed=2)
+    found = page.evaluate("all => engines.inputs(...all)", [page_engine.HOW[how], said, stream, which, 3])
+    n = 3 * said[which]["batch"]
+    count, index, value = np.empty(n, np.int32), np.empty((n, 6), np.int32), np.empty((n, 6), np.float32)
+    state = draws.new_stream(stream, said[which]["purpose"])
+    given = np.array(said[which]["given"])
+    assert len(given) == (2 if which == "test" or data == "strata" else 1)
+    draws.draw(
+        state, features.unit_probability[0], given, *features.units, features.signed, count, index, value
+    )
+    expected = [
+        [[int(i), float(v)] for i, v in zip(index[b], value[b], strict=True)][: count[b]] for b in range(n)
+    ]
+    assert found == expected
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("how", ["page, SIMD", "page, scalar"])
+@pytest.mark.parametrize("slope", [0.0, 0.6])
+@pytest.mark.parametrize("setting", ["sparse", "dense", "sets", "unequal"])
+@pytest.mark.parametrize("model_class", IN_PAGE)
+def test_gradients_of_the_page_are_those_of_double_precision(page, model_class, setting, slope, how, alone):
+    features, model = FEATURES[setting], started(model_class)
+    features = signed(features) if model_class is AbsoluteValueModel else features
+    model = model.select([0] if alone else range(len(SEEDS)))
+    data = "sampled" if setting == "dense" else "strata"
+    said = wasm.setting(model, features, data=data, batch_size=64)
+    rows = [page_engine.by_feature(model, k) for k in range(model.n_instances)]
+    found = page.evaluate("all => engines.gradients(...all)", [page_engine.HOW[how], said, rows, 5, slope])
+    settings, double = Settings(data=data), model.double()
+    share, importance = strata.shares(model, features, settings), torch.tensor(features.importance)
+    given = strata.given(features, 0, settings, share)
+    x = oracle.inputs(features, 0, draws.new_stream(5, draws.TRAINING), 64, given)
+    x = x.expand(model.n_instances, -1, -1)
+    sampled, empty = float(share.sampled[0]), float(share.empty[0])
+    loss, gradients = loss_and_gradients(double, x, importance, empty_weight=empty / sampled, revival=slope)
+    on_lines, along = line_loss_and_gradients(
+        double, features, importance, torch.tensor(share.lines), revival=slope
+    )
+    total = {name: sampled * gradient + along[name] for name, gradient in gradients.items()}
+    loss = sampled * loss + on_lines
+    for k, (own_loss, *own) in enumerate(found):
+        parts = [total["W"][k].mT] if model.tied else [total["W1"][k].mT, total["W2"][k]]
+        expected = torch.cat([part.reshape(-1) for part in (*parts, total["b_final"][k])]).numpy()
+        np.testing.assert_allclose(own_loss, loss[k].item(), rtol=2e-6)
+        np.testing.assert_allclose(own, expected, rtol=2e-5, atol=2e-6 * abs(expected).max())
+
+
+@pytest.mark.parametrize("model_class", IN_PAGE)
+@pytest.mark.parametrize("setting", ["sparse", "sets"])
+def test_with_simd_and_without_the_page_has_the_same_bits(page, model_class, setting):
+    features, settings = FEATURES[setting], dict(n_steps=200, batch_size=32, lr=0.02, revival=0.5)
+    features = signed(features) if model_class is AbsoluteValueModel else features
+    models = [
+        page_engine.train(page, how, started(model_class), features, **settings).model
+        for how in ("page, SIMD", "page, scalar")
+    ]
+    for name, value in models[0].state_dict().items():
+        assert torch.equal(value, models[1].state_dict()[name])
+
+
+@pytest.mark.parametrize("how", PAGE)
+@pytest.mark.parametrize(
+    ("model_class", "density"), [(ReLUHiddenModel, 0.1), (ReLUHiddenModel, 0.5), (AbsoluteValueModel, 0.3)]
+)
+def test_training_in_the_page_ends_where_the_kernel_ends(page, model_class, density, how):
+    features = SparseFeatures(10, density, 0.75 ** np.arange(10), signed=model_class is AbsoluteValueModel)
+    settings = dict(n_steps=400, batch_size=64, lr=0.03, models_per_stream=8, n_evaluation=4096)
+    ours = page_engine.train(page, how, model_class(10, 5, range(16)), features, **settings)
+    theirs = train(model_class(10, 5, range(16)), features, engine="kernel", progress=False, **settings)
+    np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-3)
+    np.testing.assert_allclose(ours.loss_history.mean(0), theirs.loss_history.mean(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "size"),
+    [
+        (ReLUHiddenModel, (10, 5)),
+        (ReLUHiddenModel, (3, 2)),
+        (AbsoluteValueModel, (7, 3)),
+        (ReLUOutputModel, (5, 1)),
+    ],
+)
+def test_the_page_starts_from_toylibs_weights(page, model_class, size):
+    """Sizes that fill torch's sixteens, and that do not."""
+    model = model_class(*size, [0, 7, 123_456, 2**31 + 5], b_init=0.25)
+    said = wasm.setting(model, SparseFeatures(size[0], 0.2, signed=model_class is AbsoluteValueModel))
+    for k, seed in enumerate(model.seeds.tolist()):
+        found = page.evaluate("([said, seed]) => Array.from(engines.startOf(said, seed))", [said, seed])
+        np.testing.assert_allclose(found, page_engine.by_feature(model, k), rtol=1e-5, atol=1e-6)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..checks import refuse
 from ..claims import NOT_TESTED
+from ..evidence import in_digits, with_interval
 from . import answer
 from .front import GROUPS
 from .notebook import Display
@@ -101,8 +102,8 @@ def counted(found: Sequence[Row]) -> str:
 def _number(rule: Mapping[str, Any]) -> str:
     if rule.get("low") is None:
         return "yes" if rule["held"] else "no"
-    text, low, high = (answer.two_digits(rule[name]) for name in ("estimate", "low", "high"))
-    return text if low == high else f"{text} [{low}, {high}]"
+    estimate, low, high = rule["estimate"], rule["low"], rule["high"]
+    return with_interval(estimate, low, high) if low < high else in_digits(estimate, low, high)[0]
 
 
 def _side(rule: Mapping[str, Any] | None, claim: Mapping[str, Any] | None, why: str) -> str:

@@ -175,11 +175,12 @@ def test_rules_are_applied_as_the_book_applies_them(visit: Any) -> None:
 @pytest.mark.parametrize(("model_class", "per"), [(ReLUHiddenModel, 1), (AbsoluteValueModel, 2)])
 def test_measures_of_layers_are_those_of_the_book(visit: Any, model_class: Any, per: int) -> None:
     features = SparseFeatures(6, 0.2, signed=per == 2)
-    model = model_class(6, 4, range(200), init_scale=2.0)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():  # half of the weights are none, so that there are clean neurons
-        for parameter in model.parameters():
-            parameter *= torch.rand(parameter.shape, generator=generator) < 0.4
+    model = model_class(6, 8, range(200), init_scale=2.0)
+    kept = torch.rand(model.W_in.shape, generator=torch.Generator().manual_seed(2)) < 0.4
+    with torch.no_grad():  # more than half of the weights are none, so that there are clean neurons
+        model.W_in.mul_(kept)
+        if not model.tied:
+            model.W2.copy_(model.W_in.mT.abs())
     C = measures.contributions(model, features)
     known, has = measures.represented(model, features), measures.features_of_neurons(C)
     expected = {

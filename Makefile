@@ -42,6 +42,7 @@ export OMP_NUM_THREADS := 1
 # on the command line only: Windows' Linux, for one, has set NAME to that of the machine
 export NAME :=
 export URL :=
+export ARCHIVE :=
 export REASON :=
 export PYTHONUTF8 := 1
 # foolbox asks for git when it is imported, and would stop where there is none
@@ -71,7 +72,7 @@ endif
 say = printf '\n$(if $(MAKE_TERMOUT),\033[1m)==> %s$(if $(MAKE_TERMOUT),\033[0m)\n' "$(1)"
 COLOR := --color=$(if $(MAKE_TERMOUT),yes,no)
 
-.PHONY: help book test reproduce claims register bench factorial instrument language vision sensitivity lab serve check site browser colab address chapter environment FORCE
+.PHONY: help book test reproduce claims register bench factorial needed instrument language vision inception sensitivity lab serve check site browser colab address chapter environment FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -164,6 +165,9 @@ bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 th
 factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/factorial.json; a quarter of an hour; JOBS=2
 	@$(PY) tests/factorial.py --jobs $(JOBS)
 
+needed: $(READY)  ## what must be shared in the toys of claims 3 and 4 and in large layers, to book/data/needed.json; five minutes
+	@$(PY) tests/needed.py
+
 instrument: $(READY)  ## what reads features per neuron, on layers of known truth; book/data/instrument.json; a quarter of an hour
 	@$(PY) tests/instrument.py
 
@@ -173,8 +177,11 @@ language: $(READY)  ## the language models' layers behind how-lexical, to book/d
 vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book/data/vision.json; ten minutes; needs apt
 	@$(PY) tests/vision.py
 
-sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer"
-	@$(PY) tests/again.py --sensitivity $(CHAPTERS)
+inception: $(READY)  ## InceptionV1's layers beside them, to book/data/inception.json; fetches 50 MB, or ARCHIVE=path; needs apt
+	@$(PY) tests/inception.py --archive "$$ARCHIVE"
+
+sensitivity: $(READY)  ## the claims under other rates, lengths, seeds and engine, on their cards; CHAPTERS="one-layer" AT_MOST=40
+	@$(PY) tests/again.py --sensitivity $(if $(AT_MOST),--at-most $(AT_MOST)) $(CHAPTERS)
 
 lab: $(READY)  ## JupyterLab on the chapters
 	@cd book && ../.venv/bin/python -m jupyterlab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)

@@ -12,7 +12,8 @@ from sphinx.application import Sphinx
 
 # what readers type -> the page that answers it; a question that begins so finds it too
 ASKED = {
-    "book/three-models": ["what is superposition", "superposition", "toy models", "what is a feature"],
+    "book/twenty-minutes": ["what is superposition", "tutorial", "introduction", "what is a feature"],
+    "book/three-models": ["superposition", "toy models"],
     "book/polysemantic-neurons": ["polysemantic neurons", "what is polysemanticity", "polysemanticity"],
     "book/is-it-superposition": ["are polysemantic neurons evidence of superposition", "is it superposition"],
     "book/which-knob": ["what causes polysemanticity", "loss exponent", "weight decay"],
@@ -20,13 +21,21 @@ ASKED = {
     "book/sparsity": ["sparsity", "phase diagram", "does sparsity cause superposition"],
     "book/deeper-is-rarer": ["inceptionv1", "convolutional network", "depth"],
     "book/first-mlp": ["transformer", "language model", "first mlp"],
+    "book/without-neurons": ["superposition without neurons", "token embeddings", "overlap", "welch bound"],
+    "book/agreement": [
+        "real models",
+        "real networks",
+        "do real networks have superposition",
+        "does superposition exist in real models",
+    ],
     "book/adversarial": ["adversarial examples", "adversarial training"],
     "book/geometry": ["geometry", "pentagon", "feature dimensionality"],
     "book/dynamics": ["learning dynamics", "training dynamics"],
     "book/open-questions": ["sparse autoencoder", "sparse autoencoders", "dictionary learning", "sae"],
     "book/lab": ["lab", "demo", "train a toy model", "play"],
     "book/measurements": ["confidence interval", "bootstrap", "method", "methods"],
-    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds"],
+    "book/verdicts": ["statistical power", "false alarms", "multiple comparisons", "verdicts"],
+    "book/reproducibility": ["reproducibility", "reproduce", "seed", "seeds", "licences"],
     "book/teaching": ["exercises", "course", "teaching"],
     "book/references": ["how to cite", "cite", "citation", "bibtex", "references"],
     "book/api": ["api", "toylib"],

@@ -3,7 +3,7 @@
     python tests/again.py NAME [--seeds K] [--training K] [--lr K] [--engine NAME] [--threads N] [--workers N]
                                [--float64] [--avx2] [--python PATH] [--colab] [CHAPTER ...]
     python tests/again.py --page book/data/again.json
-    python tests/again.py --sensitivity [CHAPTER ...]
+    python tests/again.py --sensitivity [--at-most SECONDS] [CHAPTER ...]
 
 Copies the committed chapters to _build/again/NAME, executes them one after the other, and compares their
 records with the committed ones. A chapter that is finished is kept: the next call goes on with the rest.
@@ -391,10 +391,20 @@ def sensitivity(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     names = [options.name, *options.chapters] if options.name else with_claims()
     for name, changed in SENSITIVITY.items():
         own = parser.parse_args([name, *names])
+        own.chapters = affordable(names, changed.get("training", 1), options.at_most)
+        if not own.chapters:
+            continue
         for key, value in ({"sensitivity": True, "threads": options.threads} | changed).items():
             setattr(own, key, value)
         execute(own)
     keep_sensitivity()
+
+
+def affordable(names: list[str], times: int, at_most: float) -> list[str]:
+    """Chapters that would take no more processor seconds, by the first run of SENSITIVITY."""
+    stored = RUNS / next(iter(SENSITIVITY)) / "result.json"
+    done = json.loads(stored.read_text())["chapters"] if stored.is_file() else {}
+    return [name for name in names if times * done.get(name, {"cpu_seconds": 0})["cpu_seconds"] <= at_most]
 
 
 def keep_sensitivity() -> None:
@@ -425,6 +435,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="the interpreter of another environment")
     parser.add_argument("--colab", action="store_true", help="toylib comes from the set-up cell")
     parser.add_argument("--page", type=Path, help="write what all runs found to this file")
+    parser.add_argument("--at-most", type=float, default=float("inf"), help="processor seconds of a run")
     parser.add_argument("--sensitivity", action="store_true", help="the runs that the claims' cards show")
     options = parser.parse_args()
     if options.sensitivity:

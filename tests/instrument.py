@@ -19,9 +19,11 @@ import torch
 from scipy.stats import spearmanr
 
 from toylib import measures
+from toylib.features import SparseFeatures
 from toylib.measures import random_rotation
-from toylib.models import AbsoluteValueModel, ReLUHiddenModel
+from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ToyModel
 from toylib.networks import selectivity
+from toylib.runs.settling import movement
 from toylib.studies import instrument, planted, recovery
 from toylib.studies.grids import train_grid
 
@@ -189,8 +191,32 @@ def labelled_part(seed: int) -> dict:
     return {"layers": rows}
 
 
+def seen(
+    model: ToyModel, features: SparseFeatures, readings: Readings, k: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A trained layer's live neurons: their weights on the features; the truth and A's reading of each."""
+    C = measures.contributions(model, features)[k : k + 1]
+    alive = np.flatnonzero(C[0].amax(1).numpy() > measures.neurons.DEAD_BELOW)[:N_NEURONS]
+    W = model.W_in[k].detach().double().numpy()[alive]
+    activity = np.maximum(readings.x @ W.T, 0)
+    found = {"truth": measures.participation_ratio(C)[0].numpy()[alive]}
+    return W, found | {"share active": 100 * (activity > 0).mean(0), "A": readings.A(activity)}
+
+
+MOVING = "truth", "share active", "A"
+
+
+def layer_means(model: ToyModel, features: SparseFeatures, readings: Readings) -> np.ndarray:
+    """(n_layers, 3): what the claim on trained layers is about, for more training to move."""
+    every = [seen(model, features, readings, k)[1] for k in range(model.n_instances)]
+    return np.array([[np.nanmean(found[name]) for name in MOVING] for found in every])
+
+
 def trained_part(seed: int) -> dict:
-    """Layers trained at several densities, with half the room and all of it."""
+    """Layers trained at several densities, with half the room and all of it.
+
+    "moved" is by how much a layer's means differ when it was trained for as long again.
+    """
     worlds = {signed: planted.World(1000 + seed, signed=signed) for signed in (False, True)}
     read = {s: Readings(w, w.stimuli(N_TRAINED), 400 if s else 200) for s, w in worlds.items()}
     rows = []
@@ -199,18 +225,15 @@ def trained_part(seed: int) -> dict:
         world, readings = worlds[signed], read[signed]
         run = train_grid(model, n_hidden=n_hidden, importance=np.ones(world.n_features), densities=DENSITIES,
                          seeds=[seed], **SCHEDULE)  # fmt: skip
-        C = measures.contributions(run.model, run.features)
         null = measures.no_superposition_loss(run.features, 0)
+        moved = movement(run, lambda m, x=run.features, r=readings: layer_means(m, x, r), share=1).measure
         for k, density in enumerate(DENSITIES):
-            alive = np.flatnonzero(C[k].amax(1).numpy() > measures.neurons.DEAD_BELOW)[:N_NEURONS]
-            W = run.model.W_in[k].detach().double().numpy()[alive]
+            W, found = seen(run.model, run.features, readings, k)
             activity, weights = np.maximum(readings.x @ W.T, 0), world.read(W)
-            found = {"truth": measures.participation_ratio(C[k : k + 1])[0].numpy()[alive]}
-            found |= {"share active": 100 * (activity > 0).mean(0), "A": readings.A(activity)}
             found |= {"B": readings.B(activity, weights), "own": readings.own(activity)}
             row = {"task": task, "density": density, "loss": round(float(run.loss[k] / null[k]), 4)}
-            gate = rounded(readings.gates(activity, weights))
-            rows.append(row | packed(found, N_SHOWN) | {"gate": gate})
+            row |= packed(found, N_SHOWN) | {"moved": dict(zip(MOVING, hundredths(moved[k]), strict=True))}
+            rows.append(row | {"gate": rounded(readings.gates(activity, weights))})
     return {"layers": rows}
 
 

@@ -37,7 +37,7 @@ def draw() -> None:
             viewport={"width": width, "height": height}, device_scale_factor=ZOOM, color_scheme="light"
         )
         page.goto(PAGE.as_uri(), wait_until="load")
-        page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+        page.wait_for_function("document.querySelector('.toylib-small').lab.trainer.finished")
         page.evaluate("document.querySelector('h1').scrollIntoView()")
         page.wait_for_timeout(500)
         picture = Image.open(io.BytesIO(page.screenshot()))

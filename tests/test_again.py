@@ -46,6 +46,7 @@ def under(tmp_path, **environment):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_rate_and_steps_are_changed_once_also_where_they_are_the_usual_ones_and_a_run_goes_on(tmp_path):
     found = under(tmp_path, AGAIN_TRAINING="3", AGAIN_LR="0.5", AGAIN_ENGINE="torch")
     assert found["told"] == [60, 0.005, "torch"]
@@ -57,6 +58,18 @@ def test_seeds_of_claims_can_be_shifted(tmp_path):
     plain, shifted = under(tmp_path), under(tmp_path, AGAIN_SEEDS="3")
     assert plain["told"][:2] == shifted["told"][:2] == [20, 0.01]
     assert plain["W"] != shifted["W"]
+
+
+def test_a_chapter_whose_run_would_take_longer_than_allowed_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(again, "RUNS", tmp_path)
+    names = ["short", "long", "new"]
+    assert again.affordable(names, 8, 40) == names  # nothing has been run yet
+    result = {"chapters": {"short": {"cpu_seconds": 5}, "long": {"cpu_seconds": 30}}}
+    (tmp_path / "rate-half").mkdir()
+    (tmp_path / "rate-half" / "result.json").write_text(json.dumps(result))
+    assert again.affordable(names, 1, 40) == names
+    assert again.affordable(names, 8, 40) == ["short", "new"]
+    assert again.affordable(names, 1, 20) == ["short", "new"]
 
 
 # --- strips ----------------------------------------------------------------------------------------------
@@ -121,12 +134,15 @@ def test_a_card_says_how_often_the_rules_err_and_where_they_are_weak():
     verdicts = {"supported": 0.03, "partly supported": 0.0, "not supported": 0.97}
     chances = {"nothing is there": 0.0, "at the bound": 0.06, "beyond the bound": 0.55, "as measured": 0.9}
     operating = {"n": 1000, "margin": 0.1, "verdicts": dict.fromkeys(chances, verdicts)}
-    operating["rules"] = {"share": {"streams": 10, **chances}}
+    operating["rules"] = {"share": {"streams": 10, **chances, "needed": 40}}
+    operating["not simulated"] = {"fit": "its interval is not over streams"}
     card = cards.verdict(judged()[MIME] | {"operating": operating})
     assert "How often it errs, in 1,000 simulated runs" in card
     assert "<td>if nothing is there</td><td>3.0%</td><td>0.0%</td><td>97.0%</td>" in card
     assert "<td>share</td><td>10</td><td>6.0%</td><td>55.0%</td><td>90.0%</td>" in card
     assert "fewer than sixteen streams; more than 5% false alarms; less than 80% power at 0.1 beyond" in card
+    assert "<td>40 streams</td>" in card
+    assert "taken as found: fit (its interval is not over streams)." in card
     good = {"streams": 32, **chances, "at the bound": 0.02, "beyond the bound": 0.99}
     card = cards.verdict(judged()[MIME] | {"operating": operating | {"rules": {"share": good}}})
     for words in ("fewer than", "more than 5%", "less than 80%"):

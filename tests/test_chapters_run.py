@@ -85,6 +85,7 @@ def test_windows_line_endings_do_not_make_a_chapter_stale(
 # --- the kernel ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_chapter_runs_in_this_python_whatever_kernels_are_installed_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

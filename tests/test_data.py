@@ -20,8 +20,8 @@ BOOK = ROOT / "book"
 NAMES = [
     f"{name}.json"
     for name in (
-        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "instrument", "language",
-        "register", "stimuli", "vision",
+        "again", "ambiguous_words", "bench", "die_sentences", "factorial", "fetched", "instrument",
+        "language", "needed", "register", "stimuli", "vision",
     )
 ]  # fmt: skip
 
@@ -61,8 +61,8 @@ def test_every_chapters_set_up_and_its_data_are_found_from_another_working_direc
         if found:
             reading.add(path.stem)
     assert reading == {
-        "deeper-is-rarer", "first-mlp", "how-lexical", "measuring", "reproducibility", "scoreboard", "speed",
-        "teaching", "which-knob",
+        "agreement", "deeper-is-rarer", "first-mlp", "how-lexical", "measuring", "reproducibility",
+        "scoreboard", "speed", "teaching", "verdicts", "which-knob",
     }  # fmt: skip
     run = subprocess.run(
         [sys.executable, "-c", RUN], cwd=tmp_path, input=json.dumps(parts), capture_output=True, text=True

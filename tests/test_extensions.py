@@ -4,8 +4,13 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+
+from toylib.claims import NOT_SUPPORTED
+from toylib.page import records, stamps
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,7 +24,8 @@ def extension(name: str) -> ModuleType:
     return module
 
 
-folded, light, found, runs_here = map(extension, ("folded", "light", "found", "runs_here"))
+EXTENSIONS = ("folded", "light", "found", "tutorial", "captioned", "runs_here")
+folded, light, found, tutorial, captioned, runs_here = map(extension, EXTENSIONS)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +132,78 @@ def test_no_question_is_entered_for_two_pages_and_each_page_is_there() -> None:
     assert asked == [words.lower() for words in asked]
     stems = {path.stem for path in (ROOT / "book").iterdir()}
     assert {name.removeprefix("book/") for name in found.ASKED} <= stems
+
+
+def test_two_arms_on_a_line_begin_to_pay_at_the_density_that_the_tutorial_names() -> None:
+    p, n = tutorial.pair_pays(0.9), 2_000_000
+    random = np.random.default_rng(0)
+    x, y = random.uniform(size=(2, n)) * (random.uniform(size=(2, n)) < p)
+    shared = (x - np.maximum(x - y, 0)) ** 2 + 0.9 * (y - np.maximum(y - x, 0)) ** 2
+    gap = shared - 0.9 * (y - p / 2) ** 2
+    assert abs(gap.mean()) < 5 * gap.std() / n**0.5
+    assert 0.55 < p < 0.56
+
+
+def test_the_tutorial_says_of_a_claim_what_its_verdict_lets_it_say() -> None:
+    claim = next(claim for claim in records.read(ROOT / "book") if claim["id"] == "sharing-with-room")
+    fallen = claim | {"verdict": NOT_SUPPORTED, "estimate": 0.02, "low": 0.01, "high": 0.03}
+    assert "shares only" not in tutorial.told(claim)
+    assert tutorial.told(fallen).startswith(
+        "A layer that copies, with a neuron for every feature, shares only 2%"
+    )
+    assert "does not hold" in tutorial.told(fallen)
+
+
+# --- captions of tables, and links to figures' values ------------------------------------------------
+
+
+def of_table(*html: str) -> dict[str, Any]:
+    return {"data": {"text/html": list(html)}}
+
+
+def test_each_table_of_a_cell_gets_its_caption_and_its_words_are_text() -> None:
+    cell = {
+        "metadata": {"toylib": {"captions": ["Loss < 1, by density", "Shares"]}},
+        "outputs": [of_table("<p>no table</p>"), of_table('<table class="a">', "<tr>"), of_table("<table>")],
+    }
+    captioned.add(cell, "../")
+    html = [output["data"]["text/html"] for output in cell["outputs"]]
+    assert html[1] == '<table class="a"><caption><span>Loss &lt; 1, by density</span></caption><tr>'
+    assert html[2] == "<table><caption><span>Shares</span></caption>"
+    assert html[0] == ["<p>no table</p>"]
+
+
+def test_a_figures_caption_ends_in_a_link_to_its_values_which_the_build_writes(tmp_path: Path) -> None:
+    figure = {"name": "fig-a", "caption": "Losses by density."}
+    output = {"data": {captioned.FIGURE: {"csv": "panel,x\n1,2\n"}}}
+    cell = {"metadata": {"mystnb": {"figure": figure}}, "outputs": [output]}
+    unnamed = {"metadata": {}, "outputs": [output]}
+    path = tmp_path / "chapter.ipynb"
+    path.write_text(json.dumps({"cells": [cell, unnamed]}))
+    app = SimpleNamespace(
+        outdir=tmp_path,
+        builder=SimpleNamespace(name="html"),
+        env=SimpleNamespace(found_docs=["book/chapter"], doc2path=lambda docname, base=True: str(path)),
+    )
+    captioned.write(app, None)
+    assert [file.name for file in (tmp_path / "_static" / "figures").iterdir()] == ["fig-a.csv"]
+    assert (tmp_path / "_static" / "figures" / "fig-a.csv").read_text() == "panel,x\n1,2\n"
+    source = [path.read_text()]
+    captioned.read(app, "book/chapter", source)
+    said = json.loads(source[0])["cells"][0]["metadata"]["mystnb"]["figure"]["caption"]
+    assert said.startswith("Losses by density. <a ")
+    assert 'href="../_static/figures/fig-a.csv"' in said
+
+
+def test_the_site_reads_the_type_that_notebooks_store() -> None:
+    assert captioned.FIGURE == stamps.FIGURE
+
+
+def test_a_caption_leaves_a_chapter_as_up_to_date_as_it_was(tmp_path: Path) -> None:
+    cell = {"cell_type": "code", "source": "x", "metadata": {}}
+    before = stamps.cells_digest({"cells": [cell]}, tmp_path)
+    cell["metadata"] = {"toylib": {"captions": ["Shares of models, by density"]}}
+    assert stamps.cells_digest({"cells": [cell]}, tmp_path) == before
 
 
 def test_a_page_with_a_place_to_run_a_claim_has_the_module_once() -> None:

@@ -79,6 +79,12 @@ def test_a_figure_function_can_be_drawn_small_without_a_warning(name, recwarn):
     assert [str(w.message) for w in recwarn] == []
 
 
+def test_no_figure_is_wider_than_the_page_has_room_for():
+    fig, _ = figures.figure(1, 4, width=10, height=3)
+    assert fig.get_size_inches().tolist() == [8.1, 3]
+    plt.close(fig)
+
+
 def test_every_text_is_at_least_eight_points():
     for draw in GOOD.values():
         fig, ax = figures.figure()

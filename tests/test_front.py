@@ -42,14 +42,6 @@ CLAUSES = [(k, clause) for k, sentence in enumerate(answer.SENTENCES) for clause
 # --- the sentences ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0"), (0.8, "0.80"), (-0.357, "-0.36"), (9.96, "10"), (104.4, "104"), (6.93, "6.9")],
-)
-def test_prose_has_two_digits(value, shown):
-    assert answer.two_digits(value) == shown
-
-
 def test_claims_are_counted_by_verdict(claims):
     two = [one(claims, "models"), one(claims, "claim-3-real")]
     two[0]["verdict"], two[1]["verdict"] = "supported", "not tested"
@@ -66,7 +58,7 @@ def test_a_sentence_follows_the_verdict_and_the_numbers_of_each_of_its_claims(k,
         claim["verdict"] = verdict
         variants.add(told(claims)[k])
     claim["verdict"], claim["estimate"] = "not supported", 0.123
-    assert re.search(r"\b12%|\b12 points|0\.12", told(claims)[k])
+    assert re.search(r"\b12%|\b12 points|0\.1", told(claims)[k])
     assert len(variants) == 3
     others = [n for n in range(len(answer.SENTENCES)) if n != k]
     assert [told(claims)[n] for n in others] == [told(records.read(BOOK))[n] for n in others]
@@ -209,6 +201,20 @@ def test_the_picture_has_a_line_for_each_and_labels_that_do_not_overlap():
 def test_lines_of_another_length_are_refused():
     with pytest.raises(ValueError, match="a value for each of the 2 densities"):
         front.story([0.5, 0.1], {"a": [1.0]}, caption="c", alt="d", source=(BOOK, []))
+
+
+def test_bars_are_as_long_as_their_numbers_the_longest_first():
+    rows = {"a & b": (0.1, 0.05, 0.2), "c": (0.4, 0.3, 0.5)}
+    source = BOOK / "which-knob.ipynb", ["knob", "span, found"]
+    shown = front.spans(rows, caption="c", alt="what it shows", source=source)
+    groups = BeautifulSoup(shown.data["text/html"], "html.parser").select(".line")
+    assert [g.find("text").get_text() for g in groups] == ["c", "a & b"]
+    bars = [[float(x.split(",")[0]) for x in g.polyline["points"].split()] for g in groups]
+    lengths = [end - start for start, end in bars]
+    assert lengths[0] == pytest.approx(4 * lengths[1], abs=0.5)
+    assert [g.find_all("text")[1].get_text() for g in groups] == ["0.40", "0.10"]
+    with pytest.raises(ValueError, match="rows must be one or more"):
+        front.spans({}, caption="c", alt="d", source=source)
 
 
 def test_a_chapters_table_is_found_by_its_header():

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from toylib.page import stamps
+
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 FRONT = ROOT / "book" / "scoreboard.ipynb"  # it has a form of its own
@@ -60,6 +62,75 @@ def test_every_figure_has_a_name_of_its_own_a_caption_and_an_alternative_text() 
         if len(said.get("image", {}).get("alt", "").split()) < 11:
             wrong.append(f"{where} its alternative text (mystnb.image.alt) must have eleven words or more")
     assert not wrong, "\n" + "\n".join(wrong)
+
+
+def tables(cell: dict[str, Any]) -> int:
+    """How many tables a cell shows, but for those of a claim's card and of a lab, which name themselves."""
+    bundles = [output.get("data", {}) for output in cell.get("outputs", [])]
+    texts = ["".join(bundle.get("text/plain", "")) for bundle in bundles]
+    listed = ["tl-all" in "".join(bundle.get("text/html", "")) for bundle in bundles]
+    return sum(text.startswith("table of ") for text in texts) + sum(listed)
+
+
+def test_every_table_that_a_chapter_shows_has_a_caption() -> None:
+    """In the cell's metadata, a list: toylib.captions. Four to fifteen words, no number that a run finds."""
+    shown, wrong = 0, []
+    for chapter in CHAPTERS:
+        for cell in cells(chapter):
+            captions = cell["metadata"].get("toylib", {}).get("captions", [])
+            where = f"book/{chapter.stem}.ipynb, cell {cell.get('id')}:"
+            shown += tables(cell)
+            if tables(cell) > len(captions):
+                wrong.append(f"{where} shows {tables(cell)} tables and has {len(captions)} captions")
+            wrong += [f"{where} {words!r}" for words in captions if not 4 <= len(words.split()) <= 15]
+    assert not wrong, "\n" + "\n".join(wrong)
+    assert shown > 80
+
+
+COLUMN, PHONE, SCROLLED = (
+    774,
+    358,
+    0.82,
+)  # pixels of a chapter's text at 1440 and 390; see book.css
+MANY = {"fig-depth-neurons"}  # rows of thumbnails
+
+
+def too_small(name: str, drawn: float, letters: float | None, across: int) -> str:
+    """What is too small of a figure `drawn` pixels wide with smallest letters of so many points; or empty."""
+    phone = max(min(PHONE, drawn), SCROLLED * drawn)
+    size = 100 / 72 * (letters or 99)
+    if (wide := size * min(1, COLUMN / drawn)) < 11:
+        return f"{name} has letters of {wide:.1f} pixels on a wide screen; 11 at least"
+    if (narrow := size * phone / drawn) < 9:
+        return f"{name} has letters of {narrow:.1f} pixels on a phone; 9 at least"
+    if across * PHONE / phone > 4 and name not in MANY:
+        return f"{name} has {across} panels side by side; four at most are seen on a phone"
+    return ""
+
+
+def test_what_is_too_small_is_said() -> None:
+    assert too_small("a", 711, 8.5, 2) == ""
+    assert "11.3 pixels" not in too_small("a", 821, 8.5, 4)
+    assert too_small("a", 1011, 8.5, 4).startswith("a has letters of 9.0 pixels on a wide screen")
+    assert too_small("a", 711, 7.8, 4).startswith("a has letters of 10.8 pixels")
+    assert too_small("a", 300, 8, 5).endswith("four at most are seen on a phone")
+
+
+def test_letters_of_figures_can_be_read_at_both_widths() -> None:
+    """9 pixels on a phone and 11 on a wide screen; four panels at most in view on a phone."""
+    wrong = []
+    for chapter in CHAPTERS:
+        for cell in cells(chapter):
+            for output in cell.get("outputs", []):
+                if "image/png" not in output.get("data", {}):
+                    continue
+                name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name", chapter.stem)
+                said, size = output["data"].get(stamps.FIGURE), output["metadata"]["image/png"]
+                if said is None:
+                    assert stamps.stale(chapter), f"{name} has no values stored with it: notebook.setup()"
+                else:
+                    wrong.append(too_small(name, size["width"], said["type"], said["across"]))
+    assert not any(wrong), "\n" + "\n".join(filter(None, wrong))
 
 
 def prose(path: Path) -> list[str]:

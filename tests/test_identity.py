@@ -184,6 +184,7 @@ FIRST = st.tuples(st.sampled_from(list(WAYS)), st.sampled_from(["*", "+"]), st.s
 SOURCES = st.builds(lambda first, rest: source_of(first, *rest), FIRST, st.lists(LAYERS, max_size=2))
 
 
+@pytest.mark.slow
 @given(one=SOURCES, other=SOURCES)
 @settings(max_examples=150)
 def test_classes_that_compute_different_things_never_share_an_identity(one, other):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import browser as browsers
 import numpy as np
 import pytest
@@ -30,7 +31,19 @@ from toylib.engines.reference import loss_and_gradients
 from toylib.engines.settings import Settings
 from toylib.features import SparseFeatures
 from toylib.models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
-from toylib.page.lab import FALLBACK, LIMITS, PARTS, PRESETS, SOURCE, WIDGET, Lab, retrain
+from toylib.page.lab import (
+    EXERCISES,
+    FALLBACK,
+    LIMITS,
+    PARTS,
+    PRESETS,
+    SOURCE,
+    WIDGET,
+    Lab,
+    retrain,
+    small,
+    small_module,
+)
 from toylib.studies import sharing, verdicts
 from toylib.training import evaluate, train
 
@@ -213,7 +226,7 @@ def visit(browser: Browser) -> Iterator[Any]:
         contexts.append(context)
 
         def answer(route: Any) -> None:
-            if route.request.url.split("#")[0] == HOME:
+            if route.request.url.split("#")[0].split("?")[0] == HOME:
                 route.fulfill(content_type="text/html; charset=utf-8", body=body)
             else:
                 asked.append(route.request.url)
@@ -404,6 +417,7 @@ IN_STRATA = (
 )
 
 
+@pytest.mark.slow
 def test_the_page_integrates_where_toylib_does(visit: Any) -> None:
     states, wanted = [], []
     for task, n, sparsity, sets in itertools.product(
@@ -620,7 +634,7 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
     page = visit(Lab(preset="solid", speed="fast"))
     finished(page)
     reached = []
-    for _ in range(25):
+    for _ in range(28):
         page.keyboard.press("Tab")
         reached.append(focused(page))
     wanted = [
@@ -634,12 +648,14 @@ def test_keyboard_reaches_and_works_every_control(visit: Any) -> None:
         "link",
         "turn",
         "tilt",
+        "scrub",
         "sparsity",
         "decay",
         "n",
         "m",
+        "room",
     ]
-    wanted += ["task", "sets", "seed", "next", "steps", "speed", "probe", "png", "json"]
+    wanted += ["task", "sets", "seed", "next", "steps", "speed", "probe", "png", "json", "embed"]
     assert [name for name in wanted if name not in reached] == []
     assert [name for name in reached if name in wanted][: len(wanted)] == wanted  # in reading order
 
@@ -897,14 +913,16 @@ def test_picture_and_model_can_be_saved(visit: Any) -> None:
 
 # --- nothing moves -----------------------------------------------------------------------------------------
 
+IN_LAB = [name for name, each in EXERCISES.items() if each["place"] == "lab"]
 PLACES = """lab => {
   const top = lab.host.getBoundingClientRect().top;
-  const ids = ["view", "bars", "loss", "progress", "status", "numbers", "sparsity", "decay", "n", "m", "task", "sets", "seed", "next", "steps", "speed", "probe", "png",
+  const ids = ["view", "bars", "loss", "progress", "scrub", "status", "numbers", "sparsity", "decay", "n", "m", "room", "task", "sets", "seed", "next", "steps", "speed", "probe", "png",
     "run", "step", "reset", "undo", "redo", "search", "link", "preset"];
   return Object.fromEntries(ids.map(id => [id, Math.round(lab.part[id].getBoundingClientRect().top - top)]));
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 390, 800])
 def test_nothing_moves_under_the_finger(visit: Any, width: int) -> None:
     page = visit(Lab(preset="pentagon", speed="fast", steps=500), viewport={"width": width, "height": 800})
@@ -921,10 +939,13 @@ def test_nothing_moves_under_the_finger(visit: Any, width: int) -> None:
     finished(page)
     assert lab_value(page, f"({PLACES})(lab)") == places
     page.locator("#n").fill("20")
-    page.locator("#m").fill("12")
+    page.locator("#m").fill("20")
     page.locator("#sparsity").fill("18")
     finished(page)
     assert lab_value(page, f"({PLACES})(lab)") == places
+    for name in IN_LAB:
+        lab_value(page, f"lab.turnOver({json.dumps({**EXERCISES[name]['state'], 'steps': 500})}, '{name}')")
+        assert lab_value(page, f"({PLACES})(lab)") == places, name
 
 
 PHONE = {"viewport": {"width": 390, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -983,6 +1004,64 @@ def test_a_finger_on_the_solid_turns_it_or_scrolls_the_page(visit: Any) -> None:
     swipe(page, "#view", 12, -150)
     assert lab_value(page, "lab.angles") == turned
     assert page.evaluate("scrollY") > scrolled + 50
+
+
+# --- back through training ---------------------------------------------------------------------------------
+
+
+def test_training_can_be_gone_back_through_and_goes_on_from_there(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=600))
+    finished(page)
+    end, begin = lab_value(page, WEIGHTS), "lab.trainer.path[0][1][0]"
+    assert page.locator("#scrub").input_value() == "60"
+    page.locator("#scrub").fill("0")
+    assert lab_value(page, WEIGHTS) == lab_value(page, f"Array.from({begin})") != end
+    assert page.locator("#scrub").get_attribute("aria-valuetext") == "step 0 of 600"
+    assert page.locator("#status").inner_text().startswith("Step 0 of 600. ")
+    page.locator("#scrub").focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert lab_value(page, "[lab.trainer.done, lab.trainer.total, lab.running]") == [200, 200, False]
+    fresh = "async ([source, n]) => {" + MODULE
+    fresh += (
+        "const t = new L.Trainer(L.complete({preset: 'pentagon', steps: 600})); while (t.done < n) t.step();"
+    )
+    fresh += "return [Array.from(t.model.W_in), t.evaluate()]; }"
+    weights, loss = page.evaluate(fresh, [SOURCE, 200])
+    assert lab_value(page, WEIGHTS) == weights  # what training had at that step
+    assert float(said_loss(page)) == pytest.approx(loss, rel=0.06)  # two digits of it
+    other = visit(Lab(preset="digons"), address=page.url)
+    other.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.done === 200")
+    np.testing.assert_allclose(lab_value(other, WEIGHTS), weights, atol=2e-5)
+    page.locator("#scrub").fill("60")
+    assert lab_value(page, WEIGHTS) == end
+    assert "w=" not in page.url  # the settings lead to the end
+    page.locator("#scrub").fill("20")
+    page.locator("#run").click()
+    said = finished(page)
+    assert "Step 600 of 600. 5 of 5" in said
+    assert lab_value(page, WEIGHTS) != end
+    assert lab_value(page, "lab.trainer.history.every(([step], k, all) => !k || step > all[k - 1][0])")
+    assert "w=" in page.url
+    page.locator("#undo").click()
+    assert lab_value(page, WEIGHTS) == end
+
+
+def test_a_drag_back_through_training_is_one_change_and_undone_at_once(visit: Any) -> None:
+    page = visit(Lab(preset="both-kinds", speed="fast", steps=600))
+    finished(page)
+    end = lab_value(page, WEIGHTS)
+    page.locator("#scrub").scroll_into_view_if_needed()
+    box = page.locator("#scrub").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    assert 100 < lab_value(page, "lab.trainer.done") < 200
+    assert page.locator("#run").inner_text() == "Run"
+    page.locator("#undo").click()
+    assert lab_value(page, WEIGHTS) == end
+    expect(page.locator("#undo")).to_have_attribute("aria-disabled", "true")
 
 
 # --- when it trains ----------------------------------------------------------------------------------------
@@ -1107,6 +1186,32 @@ def test_a_link_leads_to_its_lab_and_no_link_to_the_top(visit: Any) -> None:
     linked.wait_for_function(f"({top.format(0)}) >= 0 && ({top.format(0)}) < 100")
     assert lab_value(linked, "lab.state.seed", 1) == 4
     assert visit(*labs, before=TALL).evaluate("scrollY") == 0
+
+
+def test_an_embedded_lab_stands_alone_and_shows_the_model(visit: Any) -> None:
+    page = visit(Lab(preset="pentagon", speed="fast", steps=500), permissions=["clipboard-read"])
+    finished(page)
+    page.locator("#sparsity").fill("16")
+    finished(page)
+    page.locator("#embed").click()
+    expect(page.locator("#status")).to_contain_text(re.compile("Code copied|Copy this: "))
+    code = page.evaluate(
+        "async ([source, address]) => {" + MODULE + "return L.embedCode(address, 'lab-1');}",
+        [SOURCE, page.url],
+    )
+    address = re.fullmatch(r'<iframe src="([^"]+)" title="[^"]+" style="[^"]+"></iframe>', code)[1]
+    assert address.startswith(f"{HOME}?embed=lab-1#lab-1:preset=pentagon,sparsity=0.8")
+    weights = lab_value(page, WEIGHTS)
+    labs = Lab(preset="digons"), Lab(preset="solid")
+    alone = visit(*labs, address=address, before=TALL, after=TALL, viewport={"width": 600, "height": 900})
+    finished(alone)
+    np.testing.assert_allclose(lab_value(alone, WEIGHTS), weights, atol=2e-5)
+    assert alone.get_by_text("Prose.").count() == 2
+    assert not any(prose.is_visible() for prose in alone.get_by_text("Prose.").all())
+    assert not alone.locator(".toylib-lab").nth(1).is_visible()
+    box = alone.locator(".toylib-lab").first.bounding_box()
+    assert box["y"] < 20
+    assert box["width"] > 570
 
 
 def test_contents_and_back_keep_the_model(visit: Any) -> None:
@@ -1416,6 +1521,265 @@ def test_a_solid_is_turned_by_dragging(visit: Any) -> None:
     assert lab_value(page, "lab.angles.turn") == -45  # 45 less 450 degrees, once round
 
 
+# --- exercises that check themselves -----------------------------------------------------------------------
+
+
+def told(page: Page, name: str) -> tuple[bool, str]:
+    """Whether the exercise counts as done by the model in hand, and what its line says."""
+    said = page.locator(f"[data-exercise={name}] .state").text_content()
+    return said.startswith("Done: "), said
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "way", "found"),
+    [
+        ("five", "2 of 5 features represented", [("sparsity", "18")], "5 of 5, a pentagon"),
+        ("give-way", "5 of 5 represented, a pentagon", [("sparsity", "16"), ("sparsity", "15")], "density 0.25"),
+        ("clean", "no neuron is clean", [("sparsity", "15")], "2 clean, 3 shared"),
+        ("unneeded", "5 neurons for 10 features: no room", [("room", "4")], "10 of 10 represented, 2 clean"),
+        ("memory", "5 neurons shared", [("sparsity", "10"), ("sparsity", "18")], "6 clean, 0 shared"),
+        ("fewer", "2 of 3 features represented", [("sparsity", "18")], "3 of 3 represented"),
+    ],
+)  # fmt: skip
+def test_an_exercise_says_what_is_missing_and_is_done_once_the_model_is_there(
+    visit: Any, name: str, missing: str, way: list[tuple[str, str]], found: str
+) -> None:
+    page = visit(Lab(preset="solid", speed="fast", steps=100), viewport={"width": 390, "height": 740})
+    finished(page)
+    page.locator("#exercises summary").click()
+    expect(page.locator("#score")).to_have_text("0 of 6 done")
+    assert not told(page, name)[0]
+    page.locator(f"[data-exercise={name}] button").click()
+    assert page.locator("#watch").inner_text().startswith(EXERCISES[name]["title"])
+    finished(page)
+    assert told(page, name) == (False, f"Not yet: {missing}.")
+    expect(page.locator("#goal-state")).to_have_text(f"Not yet: {missing}.")
+    for control, place in way:
+        assert not told(page, name)[0]
+        page.locator(f"#{control}").fill(place)
+        finished(page)
+    done, said = told(page, name)
+    assert done, said
+    assert found in said
+    expect(page.locator("#goal-state")).to_have_text(said)
+    expect(page.locator("#goal")).to_have_class("goal done")
+    expect(page.locator("#score")).to_contain_text(" of 6 done")
+    page.locator("#reset").click()
+    assert told(page, name)[1] == "Done before; now: not trained yet."
+    page.locator("#preset").select_option("solid")
+    finished(page)
+    assert not page.locator("#goal").is_visible()
+    assert told(page, "clean")[1].endswith(": set Model to Neurons, copy.")
+
+
+def test_an_exercise_counts_a_model_that_was_made_by_hand(visit: Any) -> None:
+    page = visit(Lab(**{"preset": "two-features", "speed": "fast", "steps": 500}))
+    finished(page)
+    for k in range(5):
+        at = [np.cos(2 * np.pi * k / 5), np.sin(2 * np.pi * k / 5)]
+        lab_value(page, f"lab.trainer.place({k}, {json.dumps([float(x) for x in at])})")
+    lab_value(page, "(lab.trainer.model.b.fill(0), lab.pause())")
+    assert told(page, "five")[0]
+
+
+def small_page(*names: str) -> str:
+    return "".join(small(name) for name in names) + small_module()
+
+
+SMALL = [name for name, each in EXERCISES.items() if each["place"] == "tutorial"]
+
+
+def trained(page: Page, k: int = 0) -> str:
+    """Wait until the k-th small lab has trained to the end, and return what it says of its exercise."""
+    page.locator(".toylib-small").nth(k).locator("#view").scroll_into_view_if_needed()
+    page.wait_for_function(
+        "k => document.querySelectorAll('.toylib-small')[k].lab.trainer.finished", arg=k, timeout=60_000
+    )
+    return page.locator(".toylib-small").nth(k).locator("#state").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "moved", "then"),
+    [
+        ("one", "Done: the arm has length 1.0", None, ""),
+        ("pair", "Not yet: 1 of 2 features represented.", ("sparsity", "18"), "Done: 2 of 2, an antipodal pair"),
+        ("pentagon", "Done: 5 of 5, a pentagon", None, ""),
+        ("pairs", "Not yet: 5 of 5 represented, not 4.", ("sparsity", "15"), "Done: 4 of 5, two antipodal pairs"),
+        ("neurons", "Not yet: no neuron is shared.", ("sparsity", "15"), "Done: 6 of 10 represented, 3 clean"),
+        ("room", "Not yet: 3 neurons for 6 features.", ("m", "4"), "Done: 6 of 6 represented, 1 clean, 5 shared"),
+        ("compute", "Not yet: 3 of 4 features represented.", ("m", "6"), "Done: 4 of 4 represented, 8 clean"),
+    ],
+)  # fmt: skip
+def test_a_small_lab_trains_when_it_is_asked_to_and_checks_the_answer(
+    visit: Any, name: str, first: str, moved: tuple[str, str] | None, then: str
+) -> None:
+    page = visit(after=small_page(name), viewport={"width": 390, "height": 740})
+    page.wait_for_timeout(300)
+    live = page.locator(".toylib-small")
+    assert live.locator("#found").inner_text() == "Not trained yet"
+    assert live.locator("#state").inner_text() == "Not yet: not trained yet."
+    place = live.bounding_box()
+    live.locator("#again").press("Enter")
+    assert trained(page).startswith(first)
+    seed = page.evaluate("document.querySelector('.toylib-small').lab.state.seed")
+    if moved:
+        live.locator(f"#{moved[0]}").fill(moved[1])
+        assert trained(page).startswith(then)
+    assert live.locator("#goal").get_attribute("class") == "goal done"
+    assert page.evaluate("document.querySelector('.toylib-small').lab.state.seed") == seed
+    assert live.bounding_box()["height"] == place["height"]  # nothing below it moves
+    live.locator("#again").press("Enter")
+    assert page.evaluate("document.querySelector('.toylib-small').lab.state.seed") == seed + 1
+    trained(page)
+    assert live.bounding_box()["height"] == place["height"]
+
+
+def test_a_small_labs_link_shows_its_model_in_the_lab(visit: Any) -> None:
+    page = visit(after=small_page("room"))
+    page.locator("#again").click()
+    page.locator("#m").fill("4")
+    trained(page)
+    weights = page.evaluate("Array.from(document.querySelector('.toylib-small').lab.trainer.model.W_in)")
+    link = page.locator("#open").get_attribute("href")
+    other = visit(Lab(preset="pentagon"), address=HOME + link.removeprefix("lab.html") + ",speed=fast")
+    finished(other)
+    assert lab_value(other, WEIGHTS) == weights
+    assert other.locator("#needed").inner_text() == "shared with room: 6 features could have clean neurons"
+
+
+AXE = Path(axe_playwright_python.__file__ or "").with_name("axe.min.js")
+VIOLATIONS = "async () => (await axe.run({exclude: [['h1']]})).violations.flatMap(v => v.nodes.map(n => `${v.id}: ${n.html.slice(0, 120)}`))"
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
+def test_small_labs_and_the_list_of_exercises_are_accessible_and_fit(
+    visit: Any, theme: str, width: int
+) -> None:
+    lab = Lab(preset="pentagon", speed="fast", steps=100)
+    page = visit(lab, theme=theme, after=small_page(*SMALL), viewport={"width": width, "height": 900})
+    finished(page)
+    page.locator("#exercises summary").click()
+    for k in range(len(SMALL)):
+        page.locator(".toylib-small").nth(k).locator("#again").click()
+    page.add_script_tag(path=AXE)
+    assert page.evaluate(VIOLATIONS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert lab_value(page, f"({CONTRAST})(lab)")[0] >= 4.5
+    for k in range(len(SMALL)):
+        ratio, where = page.evaluate(
+            f"k => ({CONTRAST})(document.querySelectorAll('.toylib-small')[k].lab)", k
+        )
+        assert ratio >= 4.5, where
+    cut = page.locator(".toylib-small").evaluate_all(
+        "hosts => hosts.flatMap(({lab}) => [...lab.root.querySelectorAll('button, p, .row')]"
+        ".filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.outerHTML))"
+    )
+    assert cut == []
+
+
+@pytest.mark.bad_input
+def test_an_exercise_that_no_page_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="exercise must be one of front, one, pair"):
+        small("five")
+
+
+def test_exercises_can_be_set_up() -> None:
+    for exercise in EXERCISES.values():
+        state = dict(exercise["state"])
+        assert Lab(state.pop("preset"), **state).state == exercise["state"]
+
+
+# --- room --------------------------------------------------------------------------------------------------
+
+
+def test_room_is_a_slider_that_moves_the_hidden_units_and_says_what_is_needed(visit: Any) -> None:
+    page = visit(Lab(preset="both-kinds", n=6, sparsity=0.9, decay=0.9, seed=0, speed="fast"))
+    finished(page)
+    seen = []
+    page.locator("#room").focus()
+    page.keyboard.press("Home")
+    for _ in range(20):
+        m, value = lab_value(page, "[lab.state.m, lab.part['room-value'].textContent]")
+        assert float(value) == pytest.approx(m / 6, rel=0.05)
+        assert (
+            page.locator("#room")
+            .get_attribute("aria-valuetext")
+            .endswith(f": {m} hidden units for 6 features")
+        )
+        assert page.locator("#m").input_value() == str(m)
+        seen.append(m)
+        page.keyboard.press("ArrowRight")
+    stops = list(dict.fromkeys(seen))
+    assert stops == [
+        2,
+        3,
+        4,
+        5,
+        6,
+        8,
+        9,
+        12,
+        18,
+    ]  # every press leads to another layer, from 1/4 to 4 where it can
+    page.locator("#reset").click()
+    assert page.locator("#needed").inner_text() == "not trained yet"
+    page.locator("#room").fill("1")
+    finished(page)
+    assert page.locator("#needed").inner_text() == "shared without room for all to be clean"
+    page.locator("#room").fill("4")
+    finished(page)
+    assert page.locator("#needed").inner_text() == "shared with room: 6 features could have clean neurons"
+    assert page.locator("#needed").inner_text() in page.locator("#status").inner_text()
+    page.locator("#task").select_option("output")
+    finished(page)
+    assert re.fullmatch(r"superposition: \d features in 3 dimensions", page.locator("#needed").inner_text())
+    page.locator("#undo").click()
+    assert lab_value(page, "[lab.state.task, lab.state.m]") == ["copy", 6]
+
+
+@pytest.mark.parametrize(
+    ("link", "n", "m", "weights", "bias"),
+    [
+        ("preset=both-kinds,m=4,seed=2,steps=500", 10, 4, 19.34961726480246, -0.16413806795800834),
+        ("preset=pentagon,n=7,sparsity=0.8,steps=500", 7, 2, -2.2937387563050162, 0.2822446834246868),
+        ("preset=absolute-shared,m=12,steps=100", 20, 12, 22.415667834722097, -0.45634174506547953),
+        ("preset=solid,task=copy,m=12,steps=100", 6, 12, 2.4491222274874374, -0.2513797534776658),
+        ("preset=both-kinds,task=output,steps=100", 10, 3, -5.5408510260081085, 0.5613395903676451),
+    ],
+)  # fmt: skip
+def test_a_link_of_before_there_was_room_shows_the_same_model(
+    visit: Any, link: str, n: int, m: int, weights: float, bias: float
+) -> None:
+    """The numbers are what the module gave before it had the slider: a weighted sum of weights, and the biases' sum."""
+    page = visit(Lab(preset="digons"), address=f"{HOME}#lab-1:{link},speed=fast")
+    finished(page)
+    got = lab_value(
+        page,
+        "[lab.trainer.model.n, lab.trainer.model.m, lab.trainer.model.W_in.reduce((a, w, k) => a + w * (k % 7 + 1), 0),"
+        " lab.trainer.model.b.reduce((a, w) => a + w, 0)]",
+    )
+    assert got == [n, m, weights, bias]
+
+
+def test_one_dimension_is_a_line(visit: Any) -> None:
+    page = visit(Lab(preset="two-features", n=2, m=1, sparsity=0.9, seed=5, speed="fast", steps=1000))
+    said = finished(page)
+    assert "2 of 2 features represented in 1 dimension, an antipodal pair" in said
+    at = page.locator("#view circle.tip").evaluate_all(
+        "tips => tips.map(tip => [Number(tip.getAttribute('cx')), Number(tip.getAttribute('cy'))])"
+    )
+    assert len({y for _, y in at}) == 1
+    assert (at[0][0] - 200) * (at[1][0] - 200) < 0
+    before, tip = lab_value(page, WEIGHTS), page.locator("#view text").filter(has_text="0").bounding_box()
+    page.mouse.move(tip["x"] + 4, tip["y"] + 6)
+    page.mouse.down()
+    page.mouse.move(tip["x"] + 24, tip["y"] + 40, steps=4)
+    page.mouse.up()
+    after = lab_value(page, WEIGHTS)
+    assert after[0] != before[0]
+    assert after[1] == before[1]  # a drag off the line moves no other arm
+
+
 # --- the Python face ---------------------------------------------------------------------------------------
 
 
@@ -1456,12 +1820,12 @@ def test_display_is_widget_and_page_with_a_stable_text() -> None:
         (dict(preset="hexagon"), "preset must be one of pentagon"),
         (dict(sparcity=0.9), "a setting of the lab must be one of task"),
         (dict(sparsity=1.0), "sparsity must be a finite number, 0 or more and 0.995 or less; got 1.0"),
-        (dict(n=50), "n must be a whole number, 2 or more and 20 or less; got 50"),
+        (dict(n=50), "n must be a whole number, 1 or more and 20 or less; got 50"),
         (dict(task="linear"), "task must be one of output, copy, absolute; got 'linear'"),
-        (dict(m=8), "m must be a whole number, 2 or more and 3 or less; got 8"),  # what can be drawn
+        (dict(m=8), "m must be a whole number, 1 or more and 3 or less; got 8"),  # what can be drawn
         (
             dict(preset="both-kinds", task="output"),
-            "m must be a whole number, 2 or more and 3 or less; got 5",
+            "m must be a whole number, 1 or more and 3 or less; got 5",
         ),
         (dict(preset="apart", sparsity=0.3), "sparsity must be a finite number, 0.5 or more; got 0.3"),
     ],
@@ -1477,7 +1841,7 @@ def test_a_state_that_cannot_be_is_refused_later_too() -> None:
     lab = Lab(preset="digons")
     for state, message in [
         ({"preset": "none"}, "preset must be one of pentagon"),
-        ({"preset": "pentagon", "n": -3}, "n must be a whole number, 2 or more"),
+        ({"preset": "pentagon", "n": -3}, "n must be a whole number, 1 or more"),
     ]:
         with pytest.raises(ValueError, match=message):
             lab.state = state

@@ -55,6 +55,27 @@ def test_loss_on_a_paragraph_is_that_of_a_trained_model_and_depends_on_word_orde
     assert model.loss(backwards) > loss + 2
 
 
+LIBRARY = (
+    "The library stood at the corner of the square, a low brick building with tall windows. On Saturday "
+    "mornings it filled with children, who came for the picture books and stayed for the warmth. An old man "
+    "read the newspapers by the door and complained about the price of bread. In winter the radiators "
+    "knocked all day, and the librarian, who had worked there for thirty years, no longer heard them. When "
+    "the council decided to close it, more than two thousand people signed a letter, and the mayor changed "
+    "his mind."
+)
+BIBLIOTHEK = (
+    "Die Bibliothek stand an der Ecke des Platzes, ein niedriges Gebäude aus Backstein mit hohen Fenstern. "
+    "Am Samstagmorgen füllte sie sich mit Kindern, die wegen der Bilderbücher kamen."
+)
+
+
+@pytest.mark.parametrize(("text", "nats"), [(LIBRARY, 0.705), (BIBLIOTHEK, 1.72)])
+def test_a_paragraph_costs_what_it_did_when_the_network_was_first_read(model, text, nats):
+    """Nats a character: German costs it more than twice what English does."""
+    n_predicted = len(model.encode(text))
+    assert model.loss(f"<|endoftext|>{text}") * n_predicted / len(text) == pytest.approx(nats, abs=0.02)
+
+
 def test_randomised_model_predicts_nothing(model):
     chance = math.log(model.vocabulary_size)
     assert chance - 0.5 < model.randomised(0).loss(PARAGRAPH) < chance + 1.5

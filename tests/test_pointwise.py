@@ -78,6 +78,19 @@ def test_networks_name_the_photographs_as_when_they_were_written(name):
     assert (said == labels).sum() >= NAMED[name] - 1
 
 
+def test_every_network_that_comes_in_a_package_has_its_photographs_named():
+    assert {*NAMED, vision.EFFICIENTNET} == set(vision.PACKAGED)  # the first one's: test_networks.py
+
+
+def test_mobilenet_has_the_right_class_of_every_photograph_among_its_first_five():
+    if find_spec("nudity") is None:
+        pytest.skip("nudity is not installed")
+    network, (pixels, labels) = vision.load_vision(vision.MOBILENET), images.photographs()
+    with torch.no_grad():
+        five = network.module(network.normalise(pixels)).topk(5, dim=1).indices.numpy() - 1
+    assert (five == labels[:, None]).any(1).all()
+
+
 # --- crops -------------------------------------------------------------------------------------------------
 
 

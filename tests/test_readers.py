@@ -69,6 +69,18 @@ def test_paraphrases_are_near_in_minilm_and_other_sentences_are_not(loaded):
     assert abs(float(a @ c)) < 0.1
 
 
+def test_a_sentence_is_nearest_to_its_paraphrase_in_minilm(loaded):
+    pairs = [
+        ("A man is playing a guitar.", "Someone plays an instrument."),
+        ("Bread got dearer in March.", "The price of loaves rose in spring."),
+        ("The librarian closed the door.", "A woman who lends books shut the entrance."),
+    ]
+    one, other = (
+        torch.stack([loaded("MiniLM").sentence(text) for text in side]) for side in zip(*pairs, strict=True)
+    )
+    assert (one @ other.T).argmax(1).tolist() == [0, 1, 2]
+
+
 def test_coffee_follows_a_cup_of_in_whisper(loaded):
     reader = loaded("Whisper")
     p = reader.logits(reader.encode(" I would like a cup of"))[-1].softmax(0)

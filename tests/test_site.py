@@ -289,16 +289,16 @@ def test_the_front_page_says_what_the_records_say() -> None:
 def test_the_live_model_is_seen_at_once_and_ends_as_a_pentagon(browser: Browser, server: str) -> None:
     page, *_ = watched(browser, server, viewport={"width": DESKTOP, "height": 900})
     page.goto(server)
-    live = page.locator(".toylib-pentagon")
+    live = page.locator(".toylib-small")
     before = live.bounding_box()
-    page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+    page.wait_for_function("document.querySelector('.toylib-small').lab.trainer.finished")
     assert page.evaluate("window.scrollY") == 0
     assert live.locator("#found").inner_text() == "5 of 5, a pentagon"
     assert live.bounding_box() == before  # nothing moves while it trains
     assert before is not None
     assert before["y"] + before["height"] < 900
     live.locator("#sparsity").fill("0")
-    page.wait_for_function("document.querySelector('.toylib-pentagon').lab.trainer.finished")
+    page.wait_for_function("document.querySelector('.toylib-small').lab.trainer.finished")
     assert live.locator("#found").inner_text().startswith("2 of 5")
     link = live.locator("#open").get_attribute("href")
     page.goto(server + str(link))
@@ -356,7 +356,7 @@ def test_a_claim_runs_again_on_its_card(page: str, browser: Browser, server: str
     view.context.close()
 
 
-@pytest.mark.parametrize("page", [FRONT, "book/lab.html"])
+@pytest.mark.parametrize("page", [FRONT, "book/lab.html", "book/twenty-minutes.html"])
 def test_a_first_page_weighs_little_with_all_that_it_loads(page: str, browser: Browser, server: str) -> None:
     view, *_ = watched(browser, server, viewport={"width": DESKTOP, "height": 900})
     answers: list[Response] = []
@@ -377,7 +377,8 @@ def test_a_first_page_weighs_little_with_all_that_it_loads(page: str, browser: B
 @pytest.mark.parametrize(
     ("asked", "page"),
     [
-        ("what is superposition", "book/three-models.html"),
+        ("what is superposition", "book/twenty-minutes.html"),
+        ("tutorial", "book/twenty-minutes.html"),
         ("how to cite", "book/references.html"),
         ("sparse autoencoder", "book/open-questions.html"),
     ],
@@ -486,6 +487,40 @@ def test_lab_trains_without_a_kernel(browser: Browser, server: str) -> None:
     trained = drawn.inner_html()
     page.context.close()
     assert len({start, one_step, trained}) == 3
+    assert not external(requests, server)
+    assert not failed
+    assert not console
+
+
+def test_the_tutorial_asks_and_checks_and_carries_the_module_once(browser: Browser, server: str) -> None:
+    text = (SITE / "book" / "twenty-minutes.html").read_text(encoding="utf-8")
+    assert text.count("class Trainer") == 1
+    page, requests, failed, console = watched(browser, server, viewport={"width": PHONE, "height": 740})
+    page.goto(f"{server}book/twenty-minutes.html")
+    labs = page.locator(".toylib-small")
+    assert (
+        labs.count() == len(re.findall("small-lab}", (ROOT / "book" / "twenty-minutes.md").read_text())) > 5
+    )
+    pair = labs.nth(1)
+    pair.locator("#view").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    assert (
+        page.evaluate("[...document.querySelectorAll('.toylib-small')].map(h => h.lab.trainer.total)")
+        == [0] * labs.count()
+    )
+    done = "document.querySelectorAll('.toylib-small')[1].lab.trainer.finished"
+    pair.locator("#again").click()
+    page.wait_for_function(done)
+    assert pair.locator("#state").inner_text() == "Not yet: 1 of 2 features represented."
+    pair.locator("#sparsity").fill("18")
+    pair.locator("#view").scroll_into_view_if_needed()
+    page.wait_for_function(done)
+    assert pair.locator("#state").inner_text().startswith("Done: 2 of 2, an antipodal pair; 90% sparse")
+    pair.locator("#open").click()
+    page.wait_for_url("**/book/lab.html#lab-1:*")
+    page.wait_for_function("document.querySelector('.toylib-lab').lab.trainer.finished")
+    assert "2 of 2 features represented in 1 dimension" in page.locator("#status").first.inner_text()
+    page.context.close()
     assert not external(requests, server)
     assert not failed
     assert not console

@@ -137,7 +137,7 @@ def test_a_sweep_is_what_train_gives_setting_by_setting(expected):
     assert expected.features[1].feature_probability[0, 0] == 0.1
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_backends_give_the_same_bits(expected, backend):
     with joblib.parallel_config(backend, n_jobs=2):
         assert_same(run(), expected)
@@ -169,6 +169,7 @@ def test_a_dask_cluster_gives_the_same_bits_even_when_a_worker_is_killed(tmp_pat
         assert_same(result, longer_expected)
 
 
+@pytest.mark.slow
 def test_blocks_of_another_size_change_no_seed_count():
     whole, single = run(block_size=6), run(block_size=1)
     np.testing.assert_allclose(whole.loss, single.loss, rtol=1e-3)

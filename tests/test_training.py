@@ -25,6 +25,7 @@ from toylib.training import evaluate, train
 
 MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel]
 SIGNED = SparseFeatures(5, 0.5, signed=True)
+LOOPS = ["kernel", "single", pytest.param("torch", marks=pytest.mark.slow)]
 
 
 def started(model_class, seeds=range(3), n_features=5, n_hidden=3):
@@ -382,7 +383,7 @@ def test_a_block_of_torch_holds_as_many_instances_as_the_memory_allows_and_at_le
 PATIENT = dict(n_steps=300, n_records=30, schedule="constant", lr=0.03)
 
 
-@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
+@pytest.mark.parametrize("engine", LOOPS)
 def test_an_instance_that_stops_keeps_the_parameters_of_its_lowest_loss(engine):
     seeds, features = range(6), SparseFeatures(5, 0.3)
     stopped = run(ReLUHiddenModel(5, 3, seeds), features, engine=engine, patience=2, **PATIENT)
@@ -572,7 +573,7 @@ def test_instances_share_a_stream_only_within_models_per_stream(engine):
     assert not torch.allclose(*weights(1)[:2])
 
 
-@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
+@pytest.mark.parametrize("engine", LOOPS)
 def test_training_lowers_the_held_out_loss_well_below_the_null_predictor(engine):
     p = 0.05
     features = SparseFeatures(5, p)
@@ -636,7 +637,7 @@ def test_best_orders_instances_by_held_out_loss():
     assert len(result.best(0.3)) == 3
 
 
-@pytest.mark.parametrize("engine", ["kernel", "single", "torch"])
+@pytest.mark.parametrize("engine", LOOPS)
 def test_activity_cost_makes_the_hidden_layer_quieter(engine):
     def activity(cost):
         model = run(ReLUHiddenModel(5, 3, range(4)), n_steps=300, activity_cost=cost, engine=engine).model

@@ -129,6 +129,13 @@ def of_layer(way: str, layer: Pointwise, stimuli: Stimuli) -> dict:
     return packed(read(layer, picture, seed=WAYS[way].seed), layer)
 
 
+def without_seconds(network: dict) -> dict:
+    """A network's readings without how long each took."""
+    for row in (row for way in WAYS for row in network[way]):
+        del row["seconds"]
+    return network
+
+
 def second(stimuli: Stimuli) -> dict:
     """A in MobileNetV1, on dictionaries of EfficientNet-Lite0's layers at the same share of the depth."""
     other, layers = stimuli.layers(vision.EFFICIENTNET, True), stimuli.layers(vision.MOBILENET, True)
@@ -166,8 +173,7 @@ def main() -> None:
     networks = record["networks"].values()
     spent = [one.pop("seconds") for one in (record["check"], record["second"], *networks)]
     record["seconds"] = round(sum(spent))
-    for row in (row for one in networks for way in WAYS for row in one[way]):
-        del row["seconds"]
+    record["networks"] = {name: without_seconds(one) for name, one in record["networks"].items()}
     text = json.dumps(record, separators=(",", ":")).replace("},{", "},\n{")
     chosen.page.write_text(text + "\n", encoding="utf-8")
     print(f"{record['seconds'] / 60:.1f} minutes of one core; {len(text) / 1e3:.0f} kB in {chosen.page}")

@@ -4,6 +4,18 @@ The chapter's stored output is the record of a claim: `page.records` reads it ba
 """
 
 from .chances import chance_to_hold, holm, models_needed, p_value
-from .claim import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Claim, Verdict, verdict_of
-from .rules import CONDITION, NULL, SCOPE, Answer, Reach, Rule, answer
+from .claim import MIME, Claim, Verdict, verdict_of
+from .rules import (
+    CONDITION,
+    NOT_SUPPORTED,
+    NOT_TESTED,
+    NULL,
+    PARTLY,
+    SCOPE,
+    SUPPORTED,
+    Answer,
+    Reach,
+    Rule,
+    answer,
+)
 from .seeds import digest

@@ -11,10 +11,20 @@ from jaxtyping import Int
 
 from ..checks import a_kind, a_text, a_whole_number, checked, number, refuse
 from ..evidence import Interval
-from . import seeds
-from .rules import CONDITION, NULL, SCOPE, Answer, Rule, answer
+from . import seeds, worlds
+from .rules import (
+    CONDITION,
+    NOT_SUPPORTED,
+    NOT_TESTED,
+    NULL,
+    PARTLY,
+    SCOPE,
+    SUPPORTED,
+    Answer,
+    Rule,
+    answer,
+)
 
-SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED = "supported", "partly supported", "not supported", "not tested"
 MIME = "application/vnd.toylib.claim+json"
 _FAILED = {  # how a rule that failed is told, by its kind
     SCOPE: "it does not hold for",
@@ -171,14 +181,15 @@ class Claim:
         estimate: Interval | None = None,
         controls: Mapping[str, float | str] | None = None,
         settled: Mapping[str, float | str] | None = None,
-        operating: Mapping[str, Any] | None = None,
+        nothing: Mapping[str, float] | None = None,
     ) -> Verdict:
         """The verdict that the rules give on what was found.
 
         found: the name of every rule -> what `rules.answer` takes. estimate: what stands for the claim, in
         place of the first rule's quantity. settled: what more training did; its "measure" is how far the
-        estimate moved, and where that is more than half the interval's width the verdict says so. operating:
-        the chance of each verdict in each world, from `worlds.operating`.
+        estimate moved, and where that is more than half the interval's width the verdict says so. nothing:
+        what a quantity is where there is nothing to find, if not 0. How often the rules err is simulated from
+        the streams that intervals are over (`worlds.operating`).
 
         Raises: ValueError if a rule has nothing found or something found no rule, a number is not finite,
                 n_models < 1, or measure or controls are of another form.
@@ -210,7 +221,7 @@ class Claim:
             settled=dict(settled or {}),
             why="; ".join(filter(None, why)),
             digest=self.digest,
-            operating=dict(operating or {}),
+            operating=worlds.operating(self.rules, found, seed=self.seed, nothing=nothing),
         )
 
     def not_tested(self, why: str) -> Verdict:

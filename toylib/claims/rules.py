@@ -12,6 +12,7 @@ from ..checks import a_number, a_text, checked, must, number, one_of, optional, 
 from ..evidence import Interval
 
 SCOPE, NULL, CONDITION = "scope", "null", "condition"
+SUPPORTED, PARTLY, NOT_SUPPORTED, NOT_TESTED = "supported", "partly supported", "not supported", "not tested"
 _in_order = must(
     lambda above, below: above is None or below is None or above < below,
     "above must be below `below`; got {above} and {below}",

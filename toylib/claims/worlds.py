@@ -1,121 +1,31 @@
 """How often a claim's rules err, by simulation: runs made of the streams that were measured, in four worlds.
 
-A simulated run draws as many streams as there were, with replacement, and gets its interval as the chapter's
-run did, by a percentile bootstrap over streams. A world says what is true: the draws are moved until the
+A simulated run draws as many streams as there were, with replacement, adds up what each adds to the estimate,
+and takes its interval as `evidence.bootstrap` does. A world says what is true: the draws are moved until the
 quantity that they are from has that value. `chances` does without a simulation, and knows less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm
 
-from ..checks import a_kind, a_number, a_whole_number, an_array, array, checked, must, optional, refuse
-from .claim import NOT_SUPPORTED, PARTLY, SUPPORTED, Claim
-from .rules import SCOPE, Rule, answer
+from ..checks import a_kind, a_number, a_whole_number, checked, optional, refuse
+from ..evidence import Interval, Streams
+from ..evidence.streams import ends, spread
+from .rules import NOT_SUPPORTED, PARTLY, SCOPE, SUPPORTED, Reach, Rule, answer
 
 NOTHING, BOUND, BEYOND, MEASURED = "nothing is there", "at the bound", "beyond the bound", "as measured"
 WORLDS = (NOTHING, BOUND, BEYOND, MEASURED)
 POWER, FALSE_ALARMS, FEWEST = 0.8, 0.05, 16  # what is asked of a rule, and of the streams behind it
+MOST = 64  # times the streams that are tried to make a weak rule able
+NOT_OVER_STREAMS = "its interval is not over streams"
+NOT_SMOOTH = "what single streams add does not make up its interval"
 _RESAMPLES = 1000
-Draws = Float[np.ndarray, "n_parts *runs n_streams"]
-
-
-@dataclass(frozen=True, eq=False)
-class Streams:
-    """What a rule's quantity is made of, stream by stream: of one stream of inputs comes one draw.
-
-    Each group of streams is drawn by itself. `statistic` takes the sums over a group's streams, an array
-    (n_parts, ...) for each group. layers: of how many the quantity is a share, if it is.
-
-    Shapes: groups, each (n_parts, n_streams).
-    """
-
-    groups: tuple[np.ndarray, ...]
-    statistic: Callable[..., Any]
-    layers: int | None = None
-
-    @property
-    def measured(self) -> float:
-        return float(self.statistic(*[group.sum(1) for group in self.groups]))
-
-    @property
-    def n_streams(self) -> int:
-        """Of the smallest group."""
-        return min(group.shape[1] for group in self.groups)
-
-
-def _by_stream(value: Any, stream: Any, *others: Any) -> np.ndarray:
-    """Sums of these over each stream, (1 + n_others, n_streams)."""
-    labels, place = np.unique(np.asarray(stream), return_inverse=True)
-    if len(labels) < 2:
-        refuse("stream must name two streams or more", len(labels))
-    return np.stack([np.bincount(place, np.asarray(each, float)) for each in (value, *others)])
-
-
-def _quotient(group: np.ndarray) -> Any:
-    return group[0] / group[1]
-
-
-_alike = must(
-    lambda value, stream: len(value) == len(stream) > 0,
-    "value and stream must be equally long, 1 or more; got {value:len} and {stream:len}",
-)
-
-
-@checked(_alike, value=an_array(ndim=1))
-def mean_of(value: Any, stream: Any) -> Streams:
-    """The mean of layers' values.
-
-    Shapes: value, stream (n_layers,).
-    Raises: ValueError for unequal lengths or fewer than two streams.
-    """
-    return Streams((_by_stream(value, stream, np.ones(len(value))),), _quotient)
-
-
-@checked(_alike, value=an_array(ndim=1))
-def share_of(value: Any, stream: Any) -> Streams:
-    """The share of layers of which something is true; its interval is never narrower than Wilson's.
-
-    Shapes: value, stream (n_layers,).
-    Raises: ValueError for values other than True and False, unequal lengths or fewer than two streams.
-    """
-    if (neither := value[~np.isin(value, (0, 1))]).size:
-        refuse("value must be True or False for every layer", neither[0])
-    return Streams((_by_stream(value, stream, np.ones(len(value))),), _quotient, len(value))
-
-
-def contrast_of(sparse: tuple[Any, Any], dense: tuple[Any, Any]) -> Streams:
-    """The mean of the sparse layers less that of the dense ones, each given as (value, stream).
-
-    Raises: ValueError as `mean_of` does.
-    """
-    first, second = mean_of(*sparse), mean_of(*dense)
-    return Streams(first.groups + second.groups, lambda a, b: _quotient(a) - _quotient(b))
-
-
-def ratio_of(a: Any, b: Any, stream: Any) -> Streams:
-    """The mean of a over that of b, which are of the same streams.
-
-    Shapes: a, b, stream (n_layers,).
-    Raises: ValueError for values that are not numbers, or fewer than two streams.
-    """
-    return Streams((_by_stream(array("a", a, ndim=1), stream, array("b", b, ndim=1)),), _quotient)
-
-
-@checked(power=a_number(at_least=0, at_most=1))
-def streams_needed(power: float) -> float:
-    """As many times the streams would give a rule of this power one of POWER; infinite if it has none.
-
-    Raises: ValueError for a power that is no chance.
-    """
-    reached = norm.ppf(0.975) + norm.ppf(power)
-    return float(((norm.ppf(0.975) + norm.ppf(POWER)) / reached) ** 2) if reached > 0 else np.inf
+Ends = tuple[np.ndarray, np.ndarray]
 
 
 # --- simulated runs --------------------------------------------------------------------------------------
@@ -124,50 +34,74 @@ def streams_needed(power: float) -> float:
 class _Runs:
     """Draws of streams: rules whose groups are equally large see the same ones, as in one run."""
 
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed = n, seed
+    def __init__(self, n: int, seed: int, times: int = 1) -> None:
+        self.n, self.seed, self.times = n, seed, times
         self.kept: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, number: int, k: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
-        """Which streams each run has (n, k); weights (_RESAMPLES, k) of its bootstrap; more randomness."""
+        """Which streams each run has; shares (_RESAMPLES, .) of them in its bootstrap; more randomness."""
         if (number, k) not in self.kept:
             rng = np.random.default_rng([self.seed, number, k])
-            weights = rng.multinomial(k, np.full(k, 1 / k), _RESAMPLES).astype(float)
-            self.kept[number, k] = rng.integers(0, k, (self.n, k)), weights
+            size = k * self.times
+            shares = rng.multinomial(size, np.full(size, 1 / size), _RESAMPLES) / size
+            self.kept[number, k] = rng.integers(0, k, (self.n, size)), shares
         return *self.kept[number, k], np.random.default_rng([self.seed, number, k, 1])
 
 
-def _thinned(drawn: Draws, measured: float, truth: float, rng: np.random.Generator) -> Draws:
+def _thinned(
+    drawn: Float[np.ndarray, "2 n_runs n_streams"], measured: float, truth: float, rng: np.random.Generator
+) -> Float[np.ndarray, "2 n_runs n_streams"]:
     """Shares moved to the truth: whole streams without, or with all, of their layers."""
     count, size = drawn
+    truth = min(max(truth, 0.0), 1.0)
     down = truth <= measured
     kept = truth / measured if down and measured else (1 - truth) / (1 - measured) if measured < 1 else 1.0
     untouched = rng.random(count.shape) < kept
     return np.stack([np.where(untouched, count, 0 if down else size), size])
 
 
-def _intervals(streams: Streams, truth: float, runs: _Runs) -> tuple[np.ndarray, np.ndarray]:
+def _intervals(streams: Streams, truth: float, runs: _Runs) -> Ends:
     """Both ends of the interval of every simulated run."""
-    sums, totals = [], []
+    if streams.counts is not None:
+        return _share_intervals(streams, truth, runs)
+    estimate, resampled, groups = truth, truth, []
     for number, group in enumerate(streams.groups):
-        chosen, weights, rng = runs.of(number, group.shape[1])
-        drawn = group[:, chosen]
-        if streams.layers:
-            drawn = _thinned(drawn, streams.measured, truth, rng)
-        sums.append(drawn @ weights.T)
-        totals.append(drawn.sum(-1))
-    low, high = np.quantile(streams.statistic(*sums), [0.025, 0.975], axis=-1)
-    if streams.layers:
-        wilson = _wilson(*totals[0])
-        return np.minimum(low, wilson[0]), np.maximum(high, wilson[1])
-    moved = truth - streams.measured
-    return low + moved, high + moved
+        chosen, shares, _ = runs.of(number, len(group))
+        drawn = group[chosen]
+        mean = drawn.mean(-1)
+        estimate, resampled = estimate + mean, resampled + drawn @ shares.T
+        groups.append(drawn - mean[:, None])
+    return ends(estimate, resampled, groups)
 
 
-def _wilson(count: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _share_intervals(streams: Streams, truth: float, runs: _Runs) -> Ends:
+    """Of shares: never narrower than Wilson's, and Wilson's where each stream has one layer."""
+    assert streams.counts is not None
+    chosen, shares, rng = runs.of(0, streams.counts.shape[1])
+    count, size = _thinned(streams.counts[:, chosen], streams.estimate, truth, rng)
+    wilson = _wilson(count.sum(-1), size.sum(-1))
+    if (size == 1).all():
+        return wilson
+    estimate = count.sum(-1) / size.sum(-1)
+    added = (count - estimate[:, None] * size) / size.mean(-1, keepdims=True)
+    low, high = ends(estimate, (count @ shares.T) / (size @ shares.T), [added])
+    return np.minimum(low, wilson[0]), np.maximum(high, wilson[1])
+
+
+def _wilson(count: np.ndarray, n: np.ndarray) -> Ends:
     z, p = 1.96, count / n
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+
+
+# --- worlds ----------------------------------------------------------------------------------------------
+
+
+def _nothing(rule: Rule, measured: float, told: float | None) -> float | None:
+    """The value of a rule's quantity where nothing is there: 0, if the rule could not hold then."""
+    if told is not None:
+        return told
+    return None if _holds(rule, np.zeros(1), np.zeros(1))[0] else 0.0
 
 
 def _truth(rule: Rule, world: str, measured: float, nothing: float | None, margin: float) -> float:
@@ -177,7 +111,8 @@ def _truth(rule: Rule, world: str, measured: float, nothing: float | None, margi
     if world == NOTHING:
         return measured if nothing is None else nothing
     if world == BEYOND:
-        return float(np.mean([one for one, _ in bounds])) if len(bounds) > 1 else bound + side * margin
+        far = bound + side * margin * max(1.0, abs(bound))
+        return float(np.mean([one for one, _ in bounds])) if len(bounds) > 1 else far
     return bound if world == BOUND else measured
 
 
@@ -190,12 +125,73 @@ def _passed(
     rule: Rule, listed: Sequence[Streams], runs: _Runs, nothing: float | None, margin: float
 ) -> dict[str, np.ndarray]:
     """Whether a rule holds in each run of every world, of all that it is asked of."""
-    passed = {}
-    for world in WORLDS:
-        truths = [_truth(rule, world, one.measured, nothing, margin) for one in listed]
-        ends = [_intervals(one, truth, runs) for one, truth in zip(listed, truths, strict=True)]
-        passed[world] = np.all([_holds(rule, *pair) for pair in ends], axis=0)
-    return passed
+    passed: dict[str, list[np.ndarray]] = {world: [] for world in WORLDS}
+    for one in listed:
+        measured, shares = one.estimate, one.counts is not None
+        low, high = _intervals(one, measured, runs)
+        for world in WORLDS:
+            truth = _truth(rule, world, measured, _nothing(rule, measured, nothing), margin)
+            if shares and truth != measured:
+                pair = _intervals(one, truth, runs)
+            else:
+                pair = low + (truth - measured), high + (truth - measured)
+            passed[world].append(_holds(rule, *pair))
+    return {world: np.all(each, axis=0) for world, each in passed.items()}
+
+
+def _able(chances: Mapping[str, Any]) -> bool:
+    """Whether a rule does its job: seldom at its bound, mostly beyond it, over streams enough."""
+    enough = chances["streams"] >= FEWEST
+    return enough and chances[BOUND] <= FALSE_ALARMS and chances[BEYOND] >= POWER
+
+
+def _chances(rule: Rule, listed: Sequence[Streams], runs: _Runs, *world: Any) -> dict[str, Any]:
+    passed = _passed(rule, listed, runs, *world)
+    shares: dict[str, Any] = {name: float(each.mean()) for name, each in passed.items()}
+    return {"streams": runs.times * min(one.n_streams for one in listed), **shares, "passed": passed}
+
+
+def _needed(rule: Rule, listed: Sequence[Streams], runs: _Runs, *world: Any) -> int | None:
+    """The number of streams, doubled until the rule is able; None if MOST times as many are too few."""
+    times = 2
+    while times <= MOST:
+        found = _chances(rule, listed, _Runs(runs.n, runs.seed, times), *world)
+        if _able(found):
+            return int(found["streams"])
+        times *= 2
+    return None
+
+
+# --- of a claim ------------------------------------------------------------------------------------------
+
+
+def _each(found: Any) -> Iterator[Any]:
+    """All that was found for a rule, one by one."""
+    if isinstance(found, Reach):
+        yield from _each(found.found)
+    elif isinstance(found, list | tuple | np.ndarray) and not isinstance(found, Interval):
+        for one in found:
+            yield from _each(one)
+    else:
+        yield found
+
+
+def _simulated(found: Any) -> list[Streams] | str | None:
+    """The streams behind a rule; why there are none, or None for single numbers and statements."""
+    listed = list(_each(found))
+    wide = [one for one in listed if isinstance(one, Interval) and one.low < one.high]
+    if not wide:
+        return None
+    streams = [one.streams for one in wide if one.streams is not None]
+    if len(streams) < len(listed):
+        return NOT_OVER_STREAMS
+    for one in wide:
+        assert one.streams is not None
+        if one.streams.counts is None:
+            reach = 2 * 1.96 * np.sqrt(spread(one.streams.groups)[1]) / (one.high - one.low)
+            if not 0.5 < reach < 2:
+                return NOT_SMOOTH
+    return streams
 
 
 def _verdicts(held: np.ndarray, void: np.ndarray) -> dict[str, float]:
@@ -205,59 +201,65 @@ def _verdicts(held: np.ndarray, void: np.ndarray) -> dict[str, float]:
     return {verdict: float(share.mean()) for verdict, share in shares.items()}
 
 
-def _listed(found: Any) -> Sequence[Streams] | None:
-    """The streams of a rule that can be simulated."""
-    each = found if isinstance(found, list | tuple) and not hasattr(found, "_fields") else [found]
-    return each if each and all(isinstance(one, Streams) for one in each) else None
-
-
 @checked(
-    claim=a_kind(Claim, "a Claim", "{:type}"),
-    found=a_kind(Mapping, "{name of a rule: Streams, or what judge takes}"),
+    rules=a_kind(Sequence, "the rules of a claim", "{:type}"),
+    found=a_kind(Mapping, "{name of a rule: what was found}"),
     nothing=optional(a_kind(Mapping, "{name of a rule: a number}")),
     margin=a_number(above=0),
     n=a_whole_number(at_least=100),
 )
 def operating(
-    claim: Claim,
+    rules: Sequence[Rule],
     found: Mapping[str, Any],
     *,
+    seed: int = 0,
     nothing: Mapping[str, float] | None = None,
     margin: float = 0.1,
     n: int = 1000,
 ) -> dict[str, Any]:
     """The chance of each verdict, and of each rule to hold, in n simulated runs of every world.
 
-    found: for every rule its Streams, or several; what `Claim.judge` takes for those that have none, which
-    stay as they were found. The worlds: nothing is there (0 where a quantity should lie above a bound, or
-    what `nothing` says); every quantity at its bound, where no more than one run in forty should pass; the
-    smallest effect that matters, a `margin` beyond it (half-way between two bounds); as measured. Nulls and
-    conditions are as measured in all worlds of a verdict. Shares are moved by whole streams, which keeps the
-    layers of one alike.
+    found: what `Claim.judge` takes. Rules whose intervals are not over streams, or not what single streams
+    add up to, stay as they were found, and are named. The worlds: nothing is there (0 where the rule could
+    not hold then, or what `nothing` says; left out if the first rule holds at 0); every quantity at its
+    bound, where no more than one run in forty should pass; the smallest effect that matters, a `margin`
+    beyond it, as a share of bounds beyond 1 (half-way between two bounds); as measured. Nulls and conditions
+    are as measured in all worlds of a verdict. Shares are moved by whole streams, which keeps the layers of
+    one alike.
 
-    Returns: what `judge` records and a card shows: n, margin, verdicts {world: {verdict: share}}, rules
-             {name: {"streams": their number, world: share}}.
+    Returns: what a card shows: n, margin, verdicts {world: {verdict: share}}, rules {name: {"streams": their
+             number, world: share, "needed": of a weak rule, the streams that would do}}, and why others were
+             not simulated. Empty if none was.
     Raises: ValueError for a rule that has nothing found, and as `rules.answer` does.
     """
-    if missing := [rule.name for rule in claim.rules if rule.name not in found]:
+    if missing := [rule.name for rule in rules if rule.name not in found]:
         refuse("found must be for all of the claim's rules", f"nothing for {missing}")
-    runs, own = _Runs(n, claim.seed), dict(nothing or {})
+    runs, told = _Runs(n, seed), dict(nothing or {})
     held: dict[str, list[np.ndarray]] = {world: [] for world in WORLDS}
-    void, rules = [], {}
-    for number, rule in enumerate(claim.rules):
+    void: list[Any] = []
+    shown: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for number, rule in enumerate(rules):
         moves = number == 0 or rule.kind == SCOPE
-        listed = None if rule.bare else _listed(found[rule.name])
-        if listed is None:
-            fixed = answer(rule, found[rule.name])
-            passed, own_void = dict.fromkeys(WORLDS, np.full(n, fixed.held)), fixed.void
+        as_found = answer(rule, found[rule.name])
+        listed = None if rule.bare else _simulated(found[rule.name])
+        if isinstance(listed, list):
+            world = told.get(rule.name), margin
+            chances = _chances(rule, listed, runs, *world)
+            passed = chances.pop("passed")
+            if not _able(chances):
+                chances["needed"] = _needed(rule, listed, runs, *world)
+            shown[rule.name] = chances
         else:
-            zero = 0.0 if moves and rule.below is None else None
-            passed = _passed(rule, listed, runs, own.get(rule.name, zero), margin)
-            shares = {world: float(each.mean()) for world, each in passed.items()}
-            rules[rule.name] = {"streams": min(one.n_streams for one in listed), **shares}
-            own_void = False
-        void.append(own_void)
-        for world in WORLDS:
-            held[world].append(passed[world if moves else MEASURED])
-    verdicts = {world: _verdicts(np.array(each), np.array(void)) for world, each in held.items()}
-    return {"n": n, "margin": margin, "verdicts": verdicts, "rules": rules}
+            passed = dict.fromkeys(WORLDS, np.full(n, as_found.held))
+            others |= {rule.name: listed} if listed else {}
+        void.append(as_found.void)
+        for name in WORLDS:
+            held[name].append(passed[name if moves else MEASURED])
+    if not shown:
+        return {}
+    verdicts = {name: _verdicts(np.array(each), np.array(void)) for name, each in held.items()}
+    first = rules[0]
+    if first.bare or _nothing(first, 0.0, told.get(first.name)) is None or first.name not in shown:
+        del verdicts[NOTHING]
+    return {"n": n, "margin": margin, "verdicts": verdicts, "rules": shown, "not simulated": others}

@@ -1,5 +1,6 @@
 """Intervals and trend tests over seeds."""
 
+from .digits import in_digits, with_interval
 from .intervals import (
     Interval,
     Trend,
@@ -12,3 +13,4 @@ from .intervals import (
     share_of,
     spearman,
 )
+from .streams import Streams

@@ -23,6 +23,8 @@ from ..checks import (
     optional,
     refuse,
 )
+from .digits import with_interval
+from .streams import Streams, ends
 
 
 class Interval(NamedTuple):
@@ -38,7 +40,27 @@ class Interval(NamedTuple):
         return int(self.low > 0) - int(self.high < 0)
 
     def __str__(self) -> str:
-        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return with_interval(*self)
+
+    @property
+    def streams(self) -> Streams | None:
+        """What each stream adds to the estimate, if the interval is over streams."""
+        return None
+
+    def over(self, streams: Streams) -> OverStreams:
+        """The same interval, which knows what streams it is over."""
+        found = OverStreams(*map(float, self))
+        found.streams = streams
+        return found
+
+
+class OverStreams(Interval):
+    """An interval that knows what each stream adds to its estimate."""
+
+    streams: Streams | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Interval, tuple(self)
 
 
 def _enough(samples: tuple[np.ndarray, ...], paired: bool) -> None:
@@ -81,7 +103,7 @@ def bootstrap(
     paired: bool = True,
     clusters: Sequence[Any] | None = None,
 ) -> Interval:
-    """Percentile bootstrap interval of a statistic over the first axis (seeds) of the samples.
+    """Bootstrap interval of a statistic over the first axis (seeds) of the samples, as `streams.ends` has it.
 
     With several samples the statistic takes them all; `paired` resamples them together. Seeds that are
     not independent, say because they saw the same inputs, carry the same label in `clusters` and are
@@ -105,17 +127,29 @@ def bootstrap(
         rows = chosen * len(samples) if paired else chosen
         return float(statistic(*[a[i] for a, i in zip(samples, rows, strict=True)]))
 
+    every = tuple(np.arange(len(part)) for part in (drawn if groups is None else groups))
     result = stats.bootstrap(
-        tuple(np.arange(len(part)) for part in (drawn if groups is None else groups)),
+        every,
         resampled,
         vectorized=False,
         n_resamples=n_resamples,
-        confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    low, high = result.confidence_interval
-    return Interval(float(estimate), float(low), float(high))
+    streams = Streams(float(estimate), _additions(resampled, every))
+    low, high = ends(streams.estimate, result.bootstrap_distribution, streams.groups, level)
+    return Interval(streams.estimate, float(low), float(high)).over(streams)
+
+
+def _additions(statistic: Callable[..., float], every: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """What each stream of every group adds to a statistic; nothing where one left out leaves no number."""
+    found = []
+    for number, group in enumerate(every):
+        before, after = every[:number], every[number + 1 :]
+        without = np.array([statistic(*before, np.delete(group, k), *after) for k in group])
+        added = (len(group) - 1) * (without.mean() - without)
+        found.append(added if np.isfinite(added).all() else np.zeros(len(group)))
+    return tuple(found)
 
 
 def _groups(labels: np.ndarray) -> list[np.ndarray]:
@@ -148,7 +182,9 @@ def share(successes: int, n: int) -> Interval:
     Raises: ValueError unless 0 <= successes <= n and n >= 1.
     """
     interval = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return Interval(successes / n, float(interval.low), float(interval.high))
+    counts = np.stack([np.arange(n) < successes, np.ones(n)])
+    streams = Streams(successes / n, (counts[0] - successes / n,), counts)
+    return Interval(successes / n, interval.low, interval.high).over(streams)
 
 
 _yes_or_no = must(lambda held: np.isin(held, (0, 1)).all(), "held must hold True and False alone; got {held}")

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .tensorflow_graph import pad_same
 
 WIDTHS = 64, 128, 128, 256, 256, *(512,) * 6, 1024, 1024  # of the thirteen pointwise layers
 HALVING = 2, 4, 6, 12  # the depthwise layers of stride 2
@@ -24,13 +25,7 @@ class _Same(nn.Conv2d):
     """TensorFlow's SAME: of an even side at stride 2 only the bottom and the right are padded."""
 
     def forward(self, x: Tensor) -> Tensor:
-        pads: list[int] = []
-        for side, kernel, stride in zip(
-            x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True
-        ):
-            pad = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-            pads += [pad // 2, pad - pad // 2]
-        return super().forward(F.pad(x, pads))
+        return super().forward(pad_same(x, self.kernel_size, self.stride))
 
 
 class _Layer(nn.Module):

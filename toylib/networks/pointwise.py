@@ -7,6 +7,7 @@ states below are all there is to know: what `studies.atoms` reads, in a real net
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ PLACES = (0.5, 0.5), (0.2, 0.2), (0.2, 0.8), (0.8, 0.2), (0.8, 0.8)  # of an ima
 
 @dataclass
 class Pointwise:
-    """A layer: what it reads, and its neurons, ReLU6(states @ weights.T + bias).
+    """A layer: what it reads, and its neurons, states @ weights.T + bias between 0 and a ceiling.
 
     Shapes: states (n_stimuli * places, d), a stimulus' places in a row; weights (n_neurons, d); bias
-            (n_neurons,). signed: whether states have signs (a block's linear output), and are to be centred.
+            (n_neurons,). signed: whether states have signs (a block's linear output), and are to be centred;
+            ceiling: 6 of a ReLU6, infinite of a ReLU.
     """
 
     name: str
@@ -32,9 +34,19 @@ class Pointwise:
     weights: Float[np.ndarray, "n_neurons d"]
     bias: Float[np.ndarray, " n_neurons"]
     signed: bool
+    ceiling: float = 6
 
     def activity(self) -> Float[np.ndarray, "n n_neurons"]:
-        return np.clip(self.states @ self.weights.T + self.bias, 0, 6)
+        return np.clip(self.states @ self.weights.T + self.bias, 0, self.ceiling)
+
+
+class Kernel(NamedTuple):
+    """A pointwise layer of a module: whose input it reads, by the path, its weights, bias and ceiling."""
+
+    path: str
+    weights: Float[np.ndarray, "n_neurons d"]
+    bias: Float[np.ndarray, " n_neurons"]
+    ceiling: float
 
 
 def pointwise_paths(module: nn.Module) -> dict[str, tuple[nn.Conv2d, nn.BatchNorm2d]]:
@@ -70,16 +82,32 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarra
     return weights.double().numpy(), bias.detach().double().numpy()
 
 
+@runtime_checkable
+class TellsItsKernels(Protocol):
+    """A module that knows its pointwise layers by itself, from the input up."""
+
+    def kernels(self) -> dict[str, Kernel]: ...
+
+
+def kernels(module: nn.Module) -> dict[str, Kernel]:
+    """The pointwise layers of a module: those that it tells, or the ReLU6 ones that are found in it."""
+    if isinstance(module, TellsItsKernels):
+        return module.kernels()
+    found = pointwise_paths(module)
+    return {path: Kernel(path, *folded(conv, norm), ceiling=6) for path, (conv, norm) in found.items()}
+
+
 def pointwise_layers(network: VisionNetwork, pixels: Tensor, *, batch_size: int = 4) -> list[Pointwise]:
     """Every pointwise layer's states at five places of every image, in one run.
 
     Raises: ValueError for a network that has no such layer.
     """
-    found = pointwise_paths(network.module)
-    watched = replace(network, layers={path: f"{path}:input" for path in found})
+    found = kernels(network.module)
+    watched = replace(network, layers={name: f"{one.path}:input" for name, one in found.items()})
     states = record(watched, pixels, reduce=_at_places, batch_size=batch_size)
     layers = []
-    for path, (conv, norm) in found.items():
-        read = states[path].flatten(0, 1).numpy()
-        layers.append(Pointwise(path, read, *folded(conv, norm), signed=bool((read < 0).any())))
+    for name, one in found.items():
+        read = states[name].flatten(0, 1).numpy()
+        signed = bool((read < 0).any())
+        layers.append(Pointwise(name, read, one.weights, one.bias, signed, one.ceiling))
     return layers

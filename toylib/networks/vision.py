@@ -56,8 +56,8 @@ def load_vision(
     """A vision network by name, in evaluation mode: one of PACKAGED, or any classifier of torchvision.
 
     The weights of EfficientNet-Lite0, 1 and 2 and of MobileNetV1 come from installed packages. torchvision's
-    ("googlenet" is InceptionV1) must be fetched: download=True allows it. pretrained=False draws the weights
-    from the seed instead.
+    must be fetched: download=True allows it; its "googlenet" is a relative of InceptionV1, which itself
+    inception.py loads. pretrained=False draws the weights from the seed instead.
 
     Raises: NotInstalled for a missing package; ValueError for a name that torchvision does not have, for
             pretrained weights that would have to be downloaded when download is False, and for weights that
@@ -165,7 +165,7 @@ def _classifier(models: Any, name: str, pretrained: bool, download: bool) -> Vis
             refuse("name must be of weights that tell their mean and std", f"{name!r}, {usual}")
         mean, std = usual.mean, usual.std
     module = models.get_model(name, weights="DEFAULT" if pretrained else None, **extra).eval().float()
-    # InceptionV1's weights come from TensorFlow; it undoes the usual scaling
+    # googlenet's weights come from TensorFlow; it undoes the usual scaling
     if name == "googlenet" and pretrained and not module.transform_input:
         refuse("name must be of a network that scales its input as its weights ask", repr(name))
     layers = {layer: layer for layer in INCEPTION_LAYERS} if name == "googlenet" else relu_layers(module)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..checks import refuse
 from ..claims import NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED
+from ..evidence import in_digits
 
 # ids; all other claims are about toys
 OF_REAL_NETWORKS = ("*-real", "claim-3-labels", "claim-3-premise", "lexical-*")
@@ -44,17 +45,12 @@ def counted(claims: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}: {', '.join(parts)}"
 
 
-def two_digits(value: float) -> str:
-    """A number as prose has it: two digits, a whole one from 10 on."""
-    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:#.2g}" if value else "0"
-
-
-def _in_words(found: Mapping[str, Any]) -> dict[str, str]:
+def in_words(found: Mapping[str, Any]) -> dict[str, str]:
     """An estimate with its interval as a share, in percentage points, as a multiple and as a number."""
     if found.get("estimate") is None:
         return dict.fromkeys(("share", "points", "times", "value", "estimate"), "not measured")
-    whole = [f"{100 * found[name]:.0f}" for name in ("estimate", "low", "high")]
-    plain = [two_digits(found[name]) for name in ("estimate", "low", "high")]
+    numbers = [found[name] for name in ("estimate", "low", "high")]
+    whole, plain = in_digits(*(100 * number for number in numbers), most=0), in_digits(*numbers)
     wide = [
         f"\N{NO-BREAK SPACE}[{low},\N{NO-BREAK SPACE}{high}]" if low != high else ""
         for (_, low, high) in (whole, plain)
@@ -88,11 +84,11 @@ class Clause:
             holds = claim["verdict"] in (SUPPORTED, PARTLY)
             n = claim["n_models"]
             who = "one network" if n == 1 else f"{n:,} models"
-            facts = _in_words(claim) | {"measure": claim["measure"], "who": who}
+            facts = in_words(claim) | {"measure": claim["measure"], "who": who}
             text = (self.yes if holds else self.no).format(**facts)
             rules = {rule["name"]: rule for rule in claim["rules"] if not (rule["held"] or rule["void"])}
             told = [
-                words.format(**_in_words(rules[name])) for name, words in self.limits.items() if name in rules
+                words.format(**in_words(rules[name])) for name, words in self.limits.items() if name in rules
             ]
             text += f", {' and '.join(told)}" if told and holds else ""
             first = claim["rules"][0]

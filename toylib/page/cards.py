@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Rule, Verdict, chance_to_hold
-from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, NOTHING, POWER
-from ..evidence import Interval
+from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, MOST, NOTHING, POWER
+from ..evidence import Interval, with_interval
 from . import rerun
 from .data import here
 from .strips import runs_of, strip
@@ -24,9 +24,8 @@ def _found(rule: Mapping[str, Any]) -> str:
     """What was found, with its interval if it has a width, and a null's headroom."""
     if rule.get("low") is None:
         return "yes" if rule["held"] else "no"
-    text = _number(rule["estimate"])
-    if rule["low"] < rule["high"]:
-        text += f" [{_number(rule['low'])}, {_number(rule['high'])}]"
+    found = [rule[name] for name in ("estimate", "low", "high")]
+    text = with_interval(*found) if rule["low"] < rule["high"] else _number(rule["estimate"])
     return text if rule["most"] is None else f"{text}, of {_number(rule['most'])} that it could"
 
 
@@ -70,6 +69,14 @@ def weak(chances: Mapping[str, float], margin: str) -> str:
     return "; ".join(said)
 
 
+def mend(chances: Mapping[str, Any]) -> str:
+    """How many streams would make a weak rule able, in words; empty if it is."""
+    if "needed" not in chances:
+        return ""
+    needed = chances["needed"]
+    return f"{needed:,} streams" if needed else f"not with {MOST} times as many"
+
+
 def _operating(record: Mapping[str, Any]) -> str:
     """How often the verdict and each rule err in simulated runs; where a rule is weak, in words."""
     found = record.get("operating")
@@ -77,7 +84,7 @@ def _operating(record: Mapping[str, Any]) -> str:
         return ""
     margin = _number(found["margin"])
     worlds = {NOTHING: NOTHING, BOUND: "every quantity lies at its bound", MEASURED: "all is as measured"}
-    worlds[BEYOND] = f"every quantity lies {margin} beyond its bound"
+    worlds[BEYOND] = f"every quantity lies {margin} beyond its bound (of bounds over 1, that share)"
     lines = [
         [f"if {worlds[world]}", *(f"{chance:.1%}" for chance in chances.values())]
         for world, chances in found["verdicts"].items()
@@ -86,20 +93,30 @@ def _operating(record: Mapping[str, Any]) -> str:
     lines = [
         [html.escape(name), str(chances["streams"])]
         + [f"{chances[world]:.1%}" for world in (BOUND, BEYOND, MEASURED)]
-        + [weak(chances, margin)]
+        + [weak(chances, margin), mend(chances)]
         for name, chances in found["rules"].items()
     ]
-    header = ("a rule that holds", "streams", "at its bound", f"{margin} beyond", "as measured", "")
+    header = ("a rule that holds", "streams", "at its bound", f"{margin} beyond", "as measured")
+    others = found.get("not simulated", {})
+    told = "; ".join(f"{html.escape(name)} ({why})" for name, why in others.items())
+    left = f"<p>Not simulated, and taken as found: {told}.</p>" if told else ""
     title = f"How often it errs, in {found['n']:,} simulated runs"
-    return f"<details><summary>{title}</summary>{verdicts}{html_table(lines, header)}</details>"
+    table = html_table(lines, (*header, "weakness", "able with"))
+    return f"<details><summary>{title}</summary>{verdicts}{table}{left}</details>"
 
 
-def html_table(lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "") -> str:
-    """Wide tables scroll inside their own box: the page stays as wide as a phone."""
+def html_table(
+    lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "", *, name: str = ""
+) -> str:
+    """Wide tables scroll inside their own box: the page stays as wide as a phone.
+
+    name: what the table is, for those who hear the page; where it has a caption to see, none is needed.
+    """
+    named = f' aria-label="{html.escape(name)}"' if name else ""
     head = "".join(f"<th>{name}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
     return (
-        f'<div style="overflow-x:auto"><table class="docutils {kind}"><thead><tr>{head}</tr></thead>'
+        f'<div style="overflow-x:auto"><table class="docutils {kind}"{named}><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -116,10 +133,10 @@ def _asked(rule: Mapping[str, Any]) -> str:
 def prediction(record: Mapping[str, Any]) -> str:
     """A claim before its run: statement, what is run, and every rule with its bounds."""
     lines = [[_named(rule, k == 0), _asked(rule)] for k, rule in enumerate(record["rules"])]
+    rules = html_table(lines, ("Prediction", "must be"), name=f"Prediction of {record['id']}")
     return (
         f'<div class="claim"><p><b>Claim ({html.escape(record["id"])}).</b> '
-        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>"
-        f"{html_table(lines, ('Prediction', 'must be'))}</div>"
+        f"{html.escape(record['statement'])}</p><p>{html.escape(record['prediction'])}</p>{rules}</div>"
     )
 
 
@@ -138,8 +155,8 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
             [_named(rule, k == 0), _asked(rule), _found(rule), f"<b>{_mark(rule)}</b>"]
             for k, rule in enumerate(record["rules"])
         ]
-        parts.append(html_table(lines, ("Rule", "must be", "found", "")))
-        estimate = f"{_number(record['estimate'])} [{_number(record['low'])}, {_number(record['high'])}]"
+        parts.append(html_table(lines, ("Rule", "must be", "found", ""), name=f"Rules of {record['id']}"))
+        estimate = with_interval(*(record[name] for name in ("estimate", "low", "high")))
         further = [("Measured", f"{html.escape(record['measure'])}: <b>{estimate}</b>")]
         further.append(("Models", f"{record['n_models']:,}"))
         further += [] if record.get("operating") else _chances(record)

@@ -24,7 +24,7 @@ import joblib
 
 from ..claims import MIME
 from . import cards
-from .records import FRONT_PAGE, chapters, opened, read, shown_estimate
+from .records import READ_ALL, chapters, opened, read, shown_estimate
 from .register import enter, unregistered
 from .stamps import cells_digest, stale
 
@@ -131,13 +131,13 @@ def _chosen(options: argparse.Namespace) -> list[Path]:
 def _execute(options: argparse.Namespace) -> int:
     os.environ["TQDM_DISABLE"] = "1"  # a stored progress bar would be noise
     chosen = _chosen(options)
-    front = [path for path in chosen if path.stem == FRONT_PAGE]
-    others = [path for path in chosen if path.stem != FRONT_PAGE and _due(path, options.all)]
+    late = [path for path in chosen if path.stem in READ_ALL]
+    others = [path for path in chosen if path.stem not in READ_ALL and _due(path, options.all)]
     if len(others) > 1:
         failed = _side_by_side(others)
     else:
         failed = sum(map(_run, others))
-    for path in front:  # it reads the others
+    for path in late:  # they read the others
         failed += _due(path, options.all) and _run(path)
     return int(failed > 0)
 

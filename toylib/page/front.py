@@ -25,7 +25,7 @@ GROUPS = {
     NOT_TESTED: "untested",
 }  # in class names
 DOORS = (
-    ("three-models.html", "Read", "twenty minutes: the three toy models, then the claims one by one"),
+    ("twenty-minutes.html", "Read", "twenty minutes: from one feature to what a shared neuron shows"),
     ("lab.html", "Try", "the lab: train a toy in this browser and change its world while it learns"),
     ("#every-claim", "Check", "the records: every claim with its rules, estimate and interval"),
 )
@@ -122,9 +122,7 @@ def plot(claim: Mapping[str, Any]) -> str:
     left, right = (least if low is None else low), (most if high is None else high)
     width = f"{100 * (right - left) / (most - least):.1f}%"
     asked = rule["words"][len(rule["name"]) :].lstrip(": ")
-    numbers = answer.two_digits(found.estimate)
-    if found.low < found.high:
-        numbers += f" [{answer.two_digits(found.low)}, {answer.two_digits(found.high)}]"
+    numbers = str(found) if found.low < found.high else f"{found.estimate:.3g}"
     drawn = f'<rect class="allowed" x="{at(left)}" y="3" width="{width}" height="20"/>'
     drawn += '<line class="axis" x1="0" x2="100%" y1="13" y2="13"/>'
     drawn += "".join(f'<line class="bound" x1="{at(b)}" x2="{at(b)}" y1="1" y2="25"/>' for b in bounds)
@@ -183,6 +181,7 @@ def claims(folder: str | Path = ".") -> Display:
 
 WIDE, HIGH = 420, 250  # of the picture, in units of which a phone shows five sixths of a pixel each
 LEFT, RIGHT, UPPER, LOWER = 44, 152, 12, 40  # margins; the lines' names stand on the right
+_named = must(lambda rows: len(rows) > 0, "rows must be one or more; got none")
 _lines = must(
     lambda lines, densities: all(len(values) == len(densities) for values in lines.values()),
     "lines must have a value for each of the {densities:len} densities",
@@ -237,6 +236,37 @@ def story(
         f'aria-label="{html.escape(alt)}">{drawn}</svg><figcaption>{html.escape(caption)}</figcaption></figure>'
     )
     return Display(f"shares: {'; '.join(lines)}", **{"text/html": page, TABLE: table_stamp(*source)})
+
+
+@checked(_named)
+def spans(
+    rows: Mapping[str, tuple[float, float, float]],
+    *,
+    caption: str,
+    alt: str,
+    source: tuple[Path, list[str]],
+) -> Display:
+    """A bar for each name from 0 to its number, with the interval at its end; the longest first.
+
+    rows: name -> estimate, low, high, all 0 or more. alt and source: as in `story`.
+    Raises: ValueError for no rows.
+    """
+    most = max(high for _, _, high in rows.values()) or 1.0
+    drawn, wide = "", WIDE - 2 * RIGHT
+    for k, (name, numbers) in enumerate(sorted(rows.items(), key=lambda row: -row[1][0])):
+        y = UPPER + 26 * k + 6
+        estimate, low, high = (RIGHT + wide * number / most for number in numbers)
+        drawn += (
+            f'<g class="line line-0"><text x="{RIGHT - 10}" y="{y + 4}" text-anchor="end">{html.escape(name)}'
+            f'</text><polyline points="{RIGHT},{y} {estimate:.1f},{y}" style="stroke-width:10"/>'
+            f'<polyline points="{low:.1f},{y} {high:.1f},{y}"/>'
+            f'<text x="{high + 8:.1f}" y="{y + 4}">{answer.two_digits(numbers[0])}</text></g>'
+        )
+    page = (
+        f'<figure class="tl-story"><svg viewBox="0 0 {WIDE} {26 * len(rows) + 2 * UPPER}" role="img" '
+        f'aria-label="{html.escape(alt)}">{drawn}</svg><figcaption>{html.escape(caption)}</figcaption></figure>'
+    )
+    return Display(f"spans: {'; '.join(rows)}", **{"text/html": page, TABLE: table_stamp(*source)})
 
 
 def _apart(places: Sequence[float], least: float = 15) -> list[float]:

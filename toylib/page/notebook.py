@@ -11,10 +11,10 @@ import numpy as np
 
 from ..checks import Rule, checked, depending, refuse
 from ..claims import PARTLY, SUPPORTED, holm, models_needed, p_value
-from ..claims.worlds import BEYOND, BOUND, streams_needed
+from ..claims.worlds import BEYOND, BOUND
 from . import cards
 from .records import read, shown_estimate
-from .stamps import EXERCISES, SCOREBOARD, STAMP, content_stamp, stamp
+from .stamps import EXERCISES, FIGURE, SCOREBOARD, STAMP, content_stamp, stamp
 
 
 class Display:
@@ -31,7 +31,10 @@ class Display:
 
 
 def setup() -> Display:
-    """Sharp figures, and the stamp of the toylib modules imported so far. The last line of a set-up cell."""
+    """Sharp figures that bring their values, and the stamp of the toylib modules imported so far.
+
+    The last line of a set-up cell.
+    """
     try:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -39,9 +42,26 @@ def setup() -> Display:
         if get_ipython() is not None:
             set_matplotlib_formats("retina")
             cards.register_with(get_ipython())
+            _store_values_of_figures(get_ipython())
     except ImportError:
         pass
     return Display("toylib is ready", **{STAMP: stamp()})
+
+
+def _facts(figure: Any) -> dict[str, Any]:
+    from .figures import facts  # a page without figures needs no matplotlib
+
+    return facts(figure)
+
+
+def _store_values_of_figures(shell: Any) -> None:
+    """Beside its picture a figure shows what it draws, under a type that only the site's build reads."""
+    from IPython.core.formatters import JSONFormatter
+
+    display = shell.display_formatter
+    values = JSONFormatter(parent=display, format_type=FIGURE, print_method="_repr_toylib_figure_")
+    values.for_type_by_name("matplotlib.figure", "Figure", _facts)
+    display.formatters[FIGURE] = values
 
 
 def _rows(header: Sequence[str]) -> Rule:
@@ -156,18 +176,16 @@ def undecided(folder: str | Path = ".") -> Display:
 
 def weak_rules(folder: str | Path = ".") -> Display:
     """The rules of all claims in `folder` that err too often in simulated runs, and what would mend them."""
-    lines = []
-    for claim in read(folder):
-        found = claim.get("operating", {})
-        for name, chances in found.get("rules", {}).items():
-            if said := cards.weak(chances, f"{found['margin']:g}"):
-                times = streams_needed(chances[BEYOND])
-                more = f"{times:.1f} times the streams" if np.isfinite(times) else "no number of streams"
+    lines, claims = [], read(folder)
+    for claim in claims:
+        runs = claim.get("operating", {})
+        for name, chances in runs.get("rules", {}).items():
+            if said := cards.weak(chances, f"{runs['margin']:g}"):
                 shown = [f"{chances[world]:.1%}" for world in (BOUND, BEYOND)]
-                mend = more if times > 1 else "sixteen streams"
-                lines.append([claim["id"], name, chances["streams"], *shown, said, mend])
+                lines.append([claim["id"], name, chances["streams"], *shown, said, cards.mend(chances)])
     header = ["claim", "rule", "streams", "holds at its bound", "holds beyond it", "weakness"]
-    return table(lines, [*header, "what would mend it"])
+    found = table(lines, [*header, "able with"])
+    return Display(found.text, **found.data, **{SCOREBOARD: content_stamp(claims)})
 
 
 def exercises(tasks: list[dict[str, Any]]) -> Display:

@@ -14,8 +14,13 @@ from typing import Any
 
 from ..checks import checked, must, refuse
 from ..claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Rule, Verdict
+from ..evidence import with_interval
 
 FRONT_PAGE = "scoreboard"
+READ_ALL = (
+    "agreement",
+    FRONT_PAGE,
+)  # pages that are made of the other chapters' records, executed after them
 ADDED = {"digest", "operating"}  # what records of before have not
 LEVELS = ("easy", "medium", "hard")
 
@@ -133,7 +138,7 @@ def shown_estimate(claim: dict[str, Any]) -> str:
     if claim["estimate"] is None:
         return ""
     models = f"{claim['n_models']:,} model{'' if claim['n_models'] == 1 else 's'}"
-    return f"{claim['estimate']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}], {models}"
+    return f"{with_interval(*(claim[name] for name in ('estimate', 'low', 'high')))}, {models}"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ STAMP = "application/vnd.toylib.stamp+json"
 SCOREBOARD = "application/vnd.toylib.scoreboard+json"
 EXERCISES = "application/vnd.toylib.exercises+json"
 TABLE = "application/vnd.toylib.table+json"
+FIGURE = "application/vnd.toylib.figure+json"
 PACKAGES = ("torch", "numpy", "numba", "scipy", "matplotlib", "scikit-learn")
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 # they read notebooks, run commands and draw tables; a folder's own file says what is in it

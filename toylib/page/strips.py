@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..evidence import with_interval
+
 WIDTH, LEFT, ROW = 620, 230, 20  # in pixels: of all, of the labels, of a line
 
 
@@ -52,7 +54,7 @@ def runs_of(record: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
 def _line(y: int, name: str, numbers: Sequence[float], own: bool, same: bool, at: Any) -> str:
     estimate, low, high = numbers
     weight, fill = ("bold", "currentColor") if own else ("normal", "currentColor" if same else "none")
-    shown = f"{estimate:.3g} [{low:.3g}, {high:.3g}]"
+    shown = with_interval(estimate, low, high)
     return (
         f"<g><title>{html.escape(name)}: {shown}</title>"
         f'<text x="0" y="{y + 4}" font-size="12" font-weight="{weight}" fill="currentColor">'

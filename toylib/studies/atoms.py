@@ -19,15 +19,18 @@ from . import instrument
 DEAD = 1e-3  # a neuron on in a smaller share of states is left out
 TOGETHER = 2, 4  # neurons that are added up for the gate
 N_SUMS, MOST_OF_SUMS, N_AXES = 50, 4000, 100  # planted sums, states that they are read on, rotated axes
-CEILING = 6  # of a ReLU6
 
 
 @runtime_checkable
 class Layer(Protocol):
-    """A rectified layer: states (n, d), weights (n_neurons, d), and its activity on the states."""
+    """A rectified layer: states (n, d), weights (n_neurons, d), and its activity on the states.
+
+    ceiling: what the activity is at most, 6 of a ReLU6.
+    """
 
     states: np.ndarray
     weights: np.ndarray
+    ceiling: float
 
     def activity(self) -> np.ndarray: ...
 
@@ -111,7 +114,7 @@ def _rotated(layer: Layer, weights: np.ndarray, activity: np.ndarray, n: int, se
     chosen = np.random.default_rng(seed).choice(len(weights), min(n, len(weights)), replace=False)
     turned = (random_rotation(len(weights), seed).numpy()[chosen] @ weights).astype(np.float32)
     drive = layer.states @ turned.T
-    below, full = (activity[:, chosen] <= 0).mean(0), (activity[:, chosen] >= CEILING).mean(0)
+    below, full = (activity[:, chosen] <= 0).mean(0), (activity[:, chosen] >= layer.ceiling).mean(0)
     on = np.empty(drive.shape, bool)
     for k, column in enumerate(drive.T):
         low, high = np.quantile(column, [below[k], 1 - full[k]])
@@ -155,7 +158,7 @@ def read(
         states, n_atoms=n_atoms, top=top, n_steps=n_steps, lr=0.003, seed=seed
     )
     atoms, codes = learned.atoms.astype(np.float32), learned.codes(states).astype(np.float32)
-    own = _Axes(weights, (activity > 0) & (activity < CEILING))
+    own = _Axes(weights, (activity > 0) & (activity < layer.ceiling))
     turned = _rotated(layer, weights, activity, N_AXES, seed)
     sums = [instrument.planted_sums(len(weights), k, n_sums=N_SUMS, seed=seed) for k in TOGETHER]
     each = [own.read(atoms, codes), turned.read(atoms, codes), *(own.read(atoms, codes, s) for s in sums)]

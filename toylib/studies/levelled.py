@@ -158,6 +158,25 @@ def _null_losses(model: LevelledModel, draw: Draw, stream: Streams) -> list[floa
     return nulls
 
 
+@torch.no_grad()
+def _masked(
+    model: LevelledModel, masks: Sequence[tuple[Tensor, Tensor]]
+) -> list[tuple[nn.Parameter, Tensor]]:
+    """Weights with their masks, once they are 0 where these are."""
+    if not masks:
+        return []
+    weights = [own for level in zip(model.W_in, model.W_out, strict=True) for own in level]
+    given = [mask for level in masks for mask in level]
+    if [tuple(mask.shape) for mask in given] != [tuple(own.shape) for own in weights]:
+        refuse(
+            f"masks must have the shapes of the weights, {[tuple(own.shape) for own in weights]}",
+            [tuple(mask.shape) for mask in given],
+        )
+    for own, mask in zip(weights, given, strict=True):
+        own *= mask
+    return list(zip(weights, given, strict=True))
+
+
 @torch.enable_grad()
 @checked(
     n_steps=a_whole_number(),
@@ -182,6 +201,7 @@ def train_levels(
     activity_cost: float = 0.0,
     models_per_stream: int = 10,
     data_seed: int = 0,
+    masks: Sequence[tuple[Tensor, Tensor]] = (),
     progress: bool = True,
 ) -> Float[np.ndarray, "n_instances n_levels"]:
     """Train every instance in place with Adam; return its held-out loss per level, the null predictor's as 1.
@@ -190,12 +210,14 @@ def train_levels(
     each level's divided by the error of predicting the mean. The learning rate rises for
     `warmup` steps and falls to 0 along a cosine. The output ReLUs leak with slope `leak`, falling to 0 by
     half-way: with closed ReLUs from the start, deep levels do not learn. Instances whose seeds agree in
-    seed // models_per_stream see the same inputs.
+    seed // models_per_stream see the same inputs. masks hold 0 or 1 for the weights W_in[l] and W_out[l] of
+    each level; where they hold 0, weights become 0 and stay it.
 
     Raises: ValueError, before any work, naming the argument and what is allowed.
     """
     check_plain("model", model, LevelledModel)
     learned = list(trainable(model).values())
+    held = _masked(model, masks)
     rates = learning_rates(n_steps, lr, warmup, "cosine")
     leaks = leak * np.maximum(0, 1 - 2 * np.arange(n_steps) / n_steps)
     streams = model.seeds // models_per_stream
@@ -224,21 +246,23 @@ def train_levels(
             ]
         optimiser.zero_grad()
         torch.autograd.backward(features, slopes)
+        for weights, mask in held:
+            weights.grad *= mask
         optimiser.param_groups[0]["lr"] = float(rates[step])
         optimiser.step()
     return relative_loss(model, draw, seed=data_seed)
 
 
 @torch.no_grad()
-@checked(seed=a_seed(bits=31))
+@checked(seed=a_seed(bits=31), n_inputs=a_whole_number())
 def relative_loss(
-    model: LevelledModel, draw: Draw, *, seed: int = 0
+    model: LevelledModel, draw: Draw, *, seed: int = 0, n_inputs: int = 8192
 ) -> Float[np.ndarray, "n_instances n_levels"]:
-    """Squared error of every level on 8,192 fresh inputs, divided by the error of predicting the mean."""
+    """Squared error of every level on n_inputs fresh inputs, divided by the error of predicting the mean."""
     # apart from the seeds of training; a generator reads the lower 32 bits alone
     stream = Streams([2**31 + seed])
     nulls = _null_losses(model, draw, stream)
-    inputs, targets = ([level[0] for level in part] for part in draw(8192, stream))
+    inputs, targets = ([level[0] for level in part] for part in draw(n_inputs, stream))
     loss = np.zeros((len(model.seeds), model.n_levels))
     for k in range(len(model.seeds)):
         _, features = model.select([k])(inputs)

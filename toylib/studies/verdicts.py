@@ -6,6 +6,7 @@ models, a rotated hidden layer, a hidden layer without ReLU) in place of the tra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from .. import evidence, measures
 from ..checks import a_whole_number, an_array, array, checked, must, refuse
-from ..evidence import Interval
+from ..evidence import Interval, Streams
 from ..models import PLAIN, ToyModel
 
 
@@ -75,7 +76,16 @@ def rate(layers: Layers) -> Interval:
         refuse("value must be True or False for every layer", neither[0])
     wilson = evidence.share_of(values)
     streams = evidence.bootstrap(values, clusters=[layers.stream])
-    return Interval(wilson.estimate, min(wilson.low, streams.low), max(wilson.high, streams.high))
+    wider = Interval(wilson.estimate, min(wilson.low, streams.low), max(wilson.high, streams.high))
+    return wider.over(_with_counts(streams, layers))
+
+
+def _with_counts(found: Interval, layers: Layers) -> Streams:
+    """The streams of a share, and how many layers of each hold."""
+    assert found.streams is not None
+    place = np.unique(layers.stream, return_inverse=True)[1]
+    counts = np.stack([np.bincount(place, layers.value), np.bincount(place)])
+    return replace(found.streams, counts=counts)
 
 
 def _whole_streams(loss: np.ndarray, models_per_stream: int) -> None:
@@ -122,11 +132,15 @@ def dealt(model: ToyModel, times: int = 1) -> ToyModel:
 
 def less(a: Interval, b: Interval) -> Interval:
     """The difference of two estimates that are independent: each side's distances add up as squares."""
-    return Interval(
-        a.estimate - b.estimate,
-        a.estimate - b.estimate - float(np.hypot(a.estimate - a.low, b.high - b.estimate)),
-        a.estimate - b.estimate + float(np.hypot(a.high - a.estimate, b.estimate - b.low)),
+    estimate = a.estimate - b.estimate
+    found = Interval(
+        estimate,
+        estimate - float(np.hypot(a.estimate - a.low, b.high - b.estimate)),
+        estimate + float(np.hypot(a.high - a.estimate, b.estimate - b.low)),
     )
+    if a.streams is None or b.streams is None:
+        return found
+    return found.over(Streams(estimate, a.streams.groups + tuple(-each for each in b.streams.groups)))
 
 
 _layers = must(

@@ -17,6 +17,7 @@ from .sweeps import (
     stacked_share,
     trend,
 )
+from .values import as_csv, facts
 from .weights import (
     FEATURES,
     INTERFERENCE,
@@ -38,8 +39,10 @@ __all__ = [
     "SERIES",
     "SIGNED",
     "SMALL",
+    "as_csv",
     "dimensionality",
     "distribution",
+    "facts",
     "falling_density",
     "feature_vectors",
     "figure",

@@ -17,6 +17,7 @@ Array = Tensor | np.ndarray
 KIND_COLOURS = {"dead": "#BBBBBB", "monosemantic": "#0072B2", "polysemantic": "#D55E00"}
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 SMALL = 8.5  # points: ticks, legends, notes
+WIDEST = 8.1  # inches: wider ones would be shown smaller, and their letters with them
 STYLE: Any = {
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -39,9 +40,12 @@ def figure(
 ) -> tuple[Figure, Any]:
     """A figure in the book's style and its axes, as from plt.subplots, which gets the other options.
 
+    A width over 8.1 is 8.1: the page has no more room, and would show letters smaller than 11 pixels.
+
     Units:  inches.
     Raises: ValueError for sizes that are not positive.
     """
+    width = min(width, WIDEST)
     if height is None:
         height = width * 0.45 * n_rows / n_cols**0.5
     height = number("height", height, above=0)

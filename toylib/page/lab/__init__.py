@@ -24,7 +24,7 @@ import traitlets
 
 from ...checks import checked, choice, number, refuse, whole_number
 
-PARTS = ["model", "measures", "pictures", "controls"]
+PARTS = ["model", "measures", "pictures", "exercises", "controls"]
 
 
 def _read(part: str) -> str:
@@ -46,11 +46,11 @@ def _constant(name: str) -> dict[str, Any]:
     """A constant of the module that is written as JSON."""
     found = re.search(rf"^export const {name} = (\{{.*?^\}});", SOURCE, re.MULTILINE | re.DOTALL)
     if found is None:
-        raise RuntimeError(f"model.mjs has no constant {name}")
+        raise RuntimeError(f"the module has no constant {name}")
     return json.loads(found[1])
 
 
-LIMITS, PRESETS = _constant("LIMITS"), _constant("PRESETS")
+LIMITS, PRESETS, EXERCISES = _constant("LIMITS"), _constant("PRESETS"), _constant("EXERCISES")
 
 
 def _possible(preset: str, state: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _possible(preset: str, state: dict[str, Any]) -> dict[str, Any]:
             whole_number(name, value, at_least=allowed[0], at_most=allowed[1])
     whole = {"sets": "none", **PRESETS[preset]["state"], **state}
     if whole["task"] == "output":  # what can be drawn
-        whole_number("m", whole["m"], at_least=2, at_most=3)
+        whole_number("m", whole["m"], at_least=1, at_most=3)
     if whole["sets"].startswith("apart"):  # features that exclude each other cannot all be active often
         number("sparsity", whole["sparsity"], at_least=1 - 1 / int(whole["sets"][-1]))
     return {"preset": preset, **state}
@@ -79,7 +79,7 @@ class Lab(anywidget.AnyWidget):
     `state` follows the reader's changes, and setting it changes the lab.
 
     Raises: ValueError for an unknown preset or setting, or a value out of range; with the task "output" m is
-            2 or 3, and features that exclude each other have a least sparsity.
+            3 at most, and features that exclude each other have a least sparsity.
     """
 
     _esm = SOURCE
@@ -115,13 +115,26 @@ class Lab(anywidget.AnyWidget):
         return {**data, "text/plain": repr(self), "text/html": self.html()}, metadata
 
 
+def small(exercise: str, link: str = "lab.html") -> str:
+    """HTML: a small lab with one of `EXERCISES`, and the way to the lab. Its page needs `small_module` once.
+
+    Raises: ValueError for an exercise that is none of the front page's or the tutorial's.
+    """
+    choice("exercise", exercise, [name for name, each in EXERCISES.items() if each["place"] != "lab"])
+    return (
+        f'<div class="toylib-live toylib-small" data-exercise="{exercise}" data-link="{html.escape(link)}">'
+        f'<p>{FALLBACK} <a href="{html.escape(link)}">The lab</a></p></div>'
+    )
+
+
+def small_module() -> str:
+    """HTML: the module that fills the places which a page has for small labs."""
+    return f'<script type="module">\n{SOURCE}\n{_read("small")}</script>'
+
+
 def pentagon(link: str = "lab.html") -> str:
     """HTML: five features in a plane that train where they are seen, one slider, and the way to the lab."""
-    return (
-        f'<div class="toylib-live toylib-pentagon" data-link="{html.escape(link)}"><p>{FALLBACK} '
-        f'<a href="{html.escape(link)}">The lab</a></p></div>\n'
-        f'<script type="module">\n{SOURCE}\n{_read("pentagon")}</script>'
-    )
+    return f"{small('front', link)}\n{small_module()}"
 
 
 # --- controls for a figure of toylib's --------------------------------------------------------------------

@@ -6,8 +6,10 @@ const SPARSITIES = [...Array.from({length: 19}, (_, k) => (5 * k) / 100), ...Arr
 const nearest = (values, wanted) => values.reduce((best, value, k) => (Math.abs(value - wanted) < Math.abs(values[best] - wanted) ? k : best), 0);
 const TASKS = {output: "ReLU output", copy: "Neurons, copy", absolute: "Neurons, |x|"};
 const SETS = {none: "independent", "together-2": "together, in twos", "together-3": "together, in threes", "apart-2": "one at a time, of two", "apart-3": "one at a time, of three"};
+const SHARED_LONGEST = ["10 must be shared to copy 18 features exactly, one at a time", "shared with room: 20 features could have clean neurons"];
 const SPEEDS = {slow: ["slow: 20/s", 20], medium: ["medium: 400/s", 400], fast: ["fastest", 1e6]}; // steps a second
 const LENGTHS = [500, 1000, 2000, 4000, 10000];
+const ROOMS = [1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 2, 2, 3, 4]; // hidden units for each feature
 const STARTS = 20; // of a search
 const UNDONE = 50; // changes, at most
 const ANGLES = {turn: 25, tilt: 20};
@@ -22,9 +24,15 @@ const BARS_TITLES = {
 const DASH = '<span class="dash" aria-hidden="true"></span>', DOT = '<span class="dot" aria-hidden="true">●</span>';
 const LOSS_TITLES = [`Loss in training, now ${DOT}, and the best without superposition ${DASH}`, `Loss in training, and now ${DOT}`];
 const LONG_STATUS = `Of ${STARTS} starts: 5 features in 12, 4 features in 7, 3 features in 1. Seed 1234 has the lowest loss, 0.0012. Step 10,000 of 10,000 since the last change. 20 of 20 features represented by 12 neurons: 10 monosemantic, 12 polysemantic, 0 dead (2 x 3 in 2 + 8 clean); 10 must be shared to copy 18 features exactly, one at a time. Loss 0.0012, 0.0012 of the best without superposition.`;
+const LONG_STATE = "Done: 4 of 5, two antipodal pairs at right angles; 75% sparse, density 0.25.";
+const EXERCISES_HERE = Object.entries(EXERCISES).filter(([, {place}]) => place === "lab");
 const REFRESH = 100, EVALUATE = 250; // milliseconds between two texts, two held-out losses, while a model trains
 const FRAME_BUDGET = 9, HELD_BUDGET = 3; // milliseconds of training between two pictures; while a control moves
 const HELD = 300; // milliseconds after its last move in which a control counts as moving
+
+/** How many hidden units there may be, and those that the room's slider stops at. */
+const unitsOf = ({task}) => (task === "output" ? DRAWN : LIMITS.m);
+const roomsOf = state => [...new Set(ROOMS.map(room => Math.round(room * state.n)).filter(m => m >= unitsOf(state)[0] && m <= unitsOf(state)[1]))];
 
 const options = entries => entries.map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
 const choice = (id, text, entries) => `<div class="field"><label for="${id}">${text}</label><select id="${id}">${options(Object.entries(entries))}</select></div>`;
@@ -38,6 +46,9 @@ const picture = (id, wide, high, titles) =>
 const counted = (...entries) => entries.map(([term, value, kind = ""]) => `<div class="${kind}"><dt>${term}</dt><dd>${value}</dd></div>`).join("");
 const ownWords = title => `Settings of your own, from “${title}”. Choose an experiment to go back.`;
 const legend = kind => `<svg class="key" viewBox="-8 -8 16 16" aria-hidden="true"><path class="mark ${kind}" d="${KIND_MARKS[kind](0, 0, 5)}"/></svg>`;
+
+/** A circle that gets a tick: the sign before an exercise's state. */
+const TICK = '<svg viewBox="0 0 18 18" aria-hidden="true"><circle cx="9" cy="9" r="7.5"/><path d="M5.4 9.4L8 12L12.8 6.4"/></svg>';
 
 const STYLE = `
 :host { display: block; scroll-margin-top: 12px; container-type: inline-size; margin: 0.5rem 0; text-align: left; }
@@ -73,6 +84,10 @@ button.main:hover { filter: brightness(1.08); color: var(--on-accent); }
 progress { display: block; width: 100%; height: 5px; border: 0; border-radius: 3px; background: var(--line); overflow: hidden; appearance: none; }
 progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-progress-value { background: var(--accent); }
 progress::-moz-progress-bar { background: var(--accent); }
+.time { display: grid; align-items: center; } .time > * { grid-area: 1 / 1; }
+#scrub { appearance: none; background: none; height: 24px; cursor: pointer; }
+#scrub::-webkit-slider-thumb { appearance: none; width: 16px; height: 16px; border-radius: 8px; background: var(--accent); border: 2px solid var(--panel); }
+#scrub::-moz-range-thumb { width: 12px; height: 12px; border-radius: 8px; background: var(--accent); border: 2px solid var(--panel); } #scrub::-moz-range-track { background: none; }
 figcaption { font-size: 13px; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; }
 #view.solid { cursor: grab; touch-action: pan-y pinch-zoom; } input[type=range] { touch-action: pan-y pinch-zoom; }
@@ -103,15 +118,20 @@ input[type=range] { display: block; width: 100%; height: 28px; margin: 0; accent
 .status { margin-top: 10px; font-size: 14px; font-variant-numeric: tabular-nums; }
 button.icon { padding: 0 9px; } button.icon svg { width: 20px; height: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 .save button { min-height: 32px; font-size: 13px; } [data-feature] { cursor: pointer; } .cell { stroke: none; } .number { font-size: 11px; fill: var(--ink); }
+.need { align-self: center; } .need > * { align-self: center; } .need .legend { line-height: 1.3; }
 details { margin-top: 4px; font-size: 13px; } summary { cursor: pointer; color: var(--soft); padding: 4px 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; } th { color: var(--soft); }
+.goal { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 6px; } .goal svg { width: 18px; height: 18px; margin-top: 1px; }
+.goal circle { fill: none; stroke: var(--soft); stroke-width: 2; } .goal path { fill: none; stroke: none; stroke-width: 2.4; stroke-linecap: round; stroke-linejoin: round; }
+.goal.done circle { fill: var(--accent); stroke: var(--accent); } .goal.done path { stroke: var(--on-accent); }
+.list { font-size: 14px; padding-left: 22px; margin: 4px 0 8px; } .list li { padding: 6px 0; } .list .row { align-items: center; white-space: normal; margin-top: 4px; } .list button { min-height: 32px; font-size: 13px; flex: none; }
 [hidden] { display: none !important; }
 @container (max-width: 399px) { .lab { padding: 10px; } .stage > * { padding: 8px 10px; } .buttons { gap: 6px; } button { padding: 0 9px; } button.main { min-width: 82px; } }
 @container (min-width: 620px) {
   .lab { padding: 18px; } .top .field { flex-basis: 240px; }
   .stage { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); gap: 12px; } .side { grid-area: 1 / 2; } .controls { grid-column: 1 / -1; gap: 10px 20px; }
-  .sliders { grid-template-columns: repeat(4, minmax(0, 1fr)); } .others { grid-template-columns: repeat(3, minmax(0, 1fr)); } #speed, #seed, #steps, #probe { min-width: 0; } #through { max-width: 460px; }
+  .sliders { grid-template-columns: repeat(4, minmax(0, 1fr)); } .need { grid-column: 2 / -1; } .others { grid-template-columns: repeat(3, minmax(0, 1fr)); } #speed, #seed, #steps, #probe { min-width: 0; } #through { max-width: 460px; }
 }
 @container (min-width: 860px) { .more { display: inline; } }
 @media print { .top, .controls, details { display: none; } }
@@ -131,7 +151,9 @@ const PAGE = `
       <button type="button" id="link">Copy link</button>
     </div>
   </div>
-  ${steady("p", 'class="watch" id="watch"', Object.values(PRESETS).flatMap(({title, watch}) => [watch, ownWords(title)])).replaceAll('class="ruler"', 'class="watch ruler"')}
+  <div class="steady watch"><div><p id="watch"></p><div class="goal" id="goal" hidden>${TICK}<span id="goal-state" role="status" aria-live="off"></span></div></div>
+    ${Object.values(PRESETS).flatMap(({title, watch}) => [watch, ownWords(title)]).map(text => `<p class="ruler" aria-hidden="true">${text}</p>`).join("")}
+    ${EXERCISES_HERE.map(([, {title, ask}]) => `<div class="ruler" aria-hidden="true"><p>${title}. ${ask}</p><div class="goal">${TICK}<span>${LONG_STATE}</span></div></div>`).join("")}</div>
   <div class="stage">
     <figure class="sight">
       ${picture("view", WIDE, HIGH, Object.values(VIEW_TITLES))}
@@ -139,13 +161,15 @@ const PAGE = `
         <div class="angles" id="angles">${slider("turn", "Turn", -180, 180, 5)}${slider("tilt", "Tilt", -90, 90, 5)}</div>
         <p class="legend" id="legend"></p>
       </div>
-      <progress id="progress" max="1" value="0" aria-label="Training"></progress>
+      <div class="time"><progress id="progress" max="1" value="0" aria-label="Training"></progress><input type="range" id="scrub" min="0" max="${MARKS}" step="1" value="0" aria-label="Step of training that is shown" title="Drag back to an earlier step"></div>
     </figure>
     <div class="controls sliders" role="group" aria-label="Data and size">
       ${slider("sparsity", "Sparsity", 0, SPARSITIES.length - 1, 1)}
       ${slider("decay", 'Importance<span class="more"> decay</span>', LIMITS.decay[0], LIMITS.decay[1], 0.01)}
       ${slider("n", "Features", LIMITS.n[0], LIMITS.n[1], 1)}
       ${slider("m", "Hidden units", LIMITS.m[0], LIMITS.m[1], 1)}
+      ${slider("room", 'Room<span class="more">: units a feature</span>', 0, 1, 1)}
+      ${steady("p", 'class="legend" id="needed"', SHARED_LONGEST).replaceAll('class="ruler"', 'class="legend ruler"').replace('class="steady"', 'class="steady need"')}
     </div>
     <div class="controls others" role="group" aria-label="Model and training">
       ${choice("task", "Model", TASKS)}
@@ -162,7 +186,9 @@ const PAGE = `
     </div>
   </div>
   ${steady("p", 'class="status" id="status" role="status" aria-live="off"', [LONG_STATUS]).replace('class="ruler"', 'class="status ruler"')}
-  <div class="buttons save"><button type="button" id="png">Save picture</button><button type="button" id="json">Save model</button></div>
+  <div class="buttons save"><button type="button" id="png">Save picture</button><button type="button" id="json">Save model</button> <button type="button" id="embed">Copy code to embed</button></div>
+  <details id="exercises"><summary>Exercises that check themselves: <span id="score"></span></summary><ol class="list">${EXERCISES_HERE.map(([name, {title, ask}]) =>
+    `<li data-exercise="${name}"><p><b>${title}.</b> ${ask}</p><div class="row"><div class="goal">${TICK}<span class="state"></span></div><button type="button">Set up</button></div></li>`).join("")}</ol></details>
   <details id="matrix"><summary>What each feature gives each output</summary>
     <p class="legend">A column for each feature, on alone; a row for each output; b is the bias. Without a ReLU on the hidden layer it is the paper's W<sup>T</sup>W.</p>
     <svg id="through" role="img" viewBox="0 0 ${SQUARE + 60} ${SQUARE}" aria-label="A matrix: columns are features, rows are outputs; blue is positive, orange negative. The table below has the weights it is made of."></svg></details>
@@ -183,7 +209,7 @@ function isDark() {
 
 class Lab {
   constructor(host, {state = {}, name = null, onChange = () => {}} = {}) {
-    Object.assign(this, {host, name, onChange, preset: state, angles: {...ANGLES}, touched: -Infinity, past: [], future: [], lit: null, probed: null});
+    Object.assign(this, {host, name, onChange, preset: state, angles: {...ANGLES}, touched: -Infinity, past: [], future: [], lit: null, probed: null, exercise: null, solved: new Set()});
     this.root = host.shadowRoot ?? host.attachShadow({mode: "open"});
     this.root.innerHTML = `<style>${STYLE}</style>${PAGE}`;
     this.part = Object.fromEntries([...this.root.querySelectorAll("[id]")].map(node => [node.id, node]));
@@ -280,6 +306,26 @@ class Lab {
 
   isSolid() {
     return this.state.task === "output" && this.state.m === 3;
+  }
+
+  /** Leave what there is for another state, and for an exercise if one is named. */
+  turnOver(state, exercise = null) {
+    this.settle();
+    this.exercise = exercise;
+    this.keep();
+    this.remember(); // so that Back leads to what is left
+    this.set({...state, speed: this.state.speed});
+    this.remember({push: true});
+  }
+
+  /** Show an earlier step of this training, at rest; Run goes on from there. */
+  rewind(mark) {
+    this.settle();
+    this.running = false;
+    this.trainer.rewind(mark);
+    this.prefix = "";
+    this.draw();
+    this.label();
   }
 
   // undo ................................................................................................
@@ -459,10 +505,15 @@ class Lab {
       this.search = {first: this.state.seed, results: []};
       this.run();
     });
+    const copy = text => navigator.clipboard?.writeText(text).then(() => true, () => false);
     on(part.link, "click", async () => {
       this.remember();
-      const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-      this.say(copied ? "Link copied. " : "The address of this page now leads here: copy it. ");
+      this.say((await copy(location.href)) ? "Link copied. " : "The address of this page now leads here: copy it. ");
+    });
+    on(part.embed, "click", async () => {
+      this.remember();
+      const code = embedCode(location.href, this.name);
+      this.say((await copy(code)) ? "Code copied: it shows this model in a page of yours. " : `Copy this: ${code} `);
     });
     on(part.next, "click", () => {
       this.change({seed: (this.state.seed + 1) % (LIMITS.seed[1] + 1)});
@@ -470,17 +521,26 @@ class Lab {
     });
     on(part.preset, "change", () => {
       if (part.preset.value === "own") return this.controls();
-      this.settle();
-      this.keep();
-      this.remember(); // so that Back leads to what is left
-      this.set({preset: part.preset.value, speed: this.state.speed});
-      this.remember({push: true});
+      this.turnOver({preset: part.preset.value});
+    });
+    on(part.exercises, "click", event => {
+      const name = event.target.closest("button") && event.target.closest("li").dataset.exercise;
+      if (!name) return;
+      this.turnOver(EXERCISES[name].state, name);
+      this.host.scrollIntoView({block: "start", behavior: this.still.matches ? "instant" : "smooth"});
     });
     on(part.sparsity, "input", () => this.change({sparsity: SPARSITIES[part.sparsity.value]}));
     for (const key of ["decay", "n", "m"]) on(part[key], "input", () => this.change({[key]: Number(part[key].value)}));
+    on(part.room, "input", () => this.change({m: roomsOf(this.state)[part.room.value]}));
     for (const key of ["task", "sets", "speed"]) on(part[key], "change", () => this.change({[key]: part[key].value}));
     for (const key of ["steps", "seed"]) on(part[key], "change", () => this.change({[key]: Number(part[key].value)}));
-    for (const key of ["sparsity", "decay", "n", "m", "task", "sets", "speed", "steps", "seed"]) on(part[key], "change", () => this.remember());
+    for (const key of ["sparsity", "decay", "n", "m", "room", "task", "sets", "speed", "steps", "seed"]) on(part[key], "change", () => this.remember());
+    on(part.scrub, "input", () => {
+      if (!this.search) this.keep("scrub");
+      this.rewind(Number(part.scrub.value));
+    });
+    on(part.scrub, "change", () => this.remember());
+    on(part.scrub, "pointercancel", () => this.takeBack("scrub"));
     for (const key of ["turn", "tilt"]) {
       on(part[key], "input", () => {
         this.keep(key);
@@ -532,6 +592,7 @@ class Lab {
     });
     // where a finger that came down on a slider turns out to scroll, the slider has not been moved
     for (const key of ["sparsity", "decay", "n", "m", "turn", "tilt"]) on(part[key], "pointercancel", () => this.takeBack(key));
+    on(part.room, "pointercancel", () => this.takeBack("m"));
     if (this.name) on(window, "hashchange", () => {
       const wanted = readAddress(location.hash, this.name);
       if (!wanted) return this.write({keepPlace: true}); // a click in the contents
@@ -568,7 +629,7 @@ class Lab {
     this.running = false;
     const arm = [((event.clientX - box.left) / box.width - 0.5) * WIDE, (0.5 - (event.clientY - box.top) / box.height) * HIGH].map(c => c / unit);
     const far = Math.min(1, 1.5 / norm(arm));
-    this.trainer.place(i, arm.map(c => c * far));
+    this.trainer.place(i, arm.map(c => c * far).slice(0, this.state.m));
     this.evaluated = null;
     this.prefix = "";
     this.draw();
@@ -632,7 +693,9 @@ class Lab {
     const {title, watch} = PRESETS[state.preset];
     this.root.querySelector(".lab").setAttribute("aria-label", `Toy model lab: ${own ? "settings of your own" : title}`);
     part.preset.value = own ? "own" : state.preset;
-    part.watch.textContent = own ? ownWords(title) : watch;
+    const exercise = EXERCISES[this.exercise];
+    part.watch.textContent = exercise ? `${exercise.title}. ${exercise.ask}` : own ? ownWords(title) : watch;
+    part.goal.hidden = !exercise;
     for (const key of ["task", "sets", "speed", "seed", "decay", "n", "m"]) part[key].value = state[key];
     const lengths = [...new Set([...LENGTHS, state.steps])].sort((a, b) => a - b);
     if (lengths.length !== part.steps.length || !lengths.every((k, at) => part.steps.options[at].value === String(k)))
@@ -644,24 +707,26 @@ class Lab {
     const at = nearest(SPARSITIES, state.sparsity);
     part.sparsity.min = nearest(SPARSITIES, lowestSparsity(state));
     part.sparsity.value = at;
-    part.m.min = state.task === "output" ? 2 : LIMITS.m[0];
-    part.m.max = state.task === "output" ? 3 : LIMITS.m[1];
+    [part.m.min, part.m.max] = unitsOf(state);
     part.m.value = state.m;
+    const rooms = roomsOf(state);
+    part.room.max = rooms.length - 1;
+    part.room.value = nearest(rooms, state.m);
     const solid = this.isSolid();
     part.angles.classList.toggle("off", !solid);
     part.legend.classList.toggle("off", solid);
     part.view.classList.toggle("solid", solid);
     part.view.classList.toggle("plane", state.task === "output" && !solid);
     const shown = {
-      sparsity: percent(state.sparsity), decay: state.decay === 1 ? "equal" : `× ${state.decay.toFixed(2)}`, n: String(state.n), m: String(state.m),
+      sparsity: percent(state.sparsity), decay: state.decay === 1 ? "equal" : `× ${state.decay.toFixed(2)}`, n: String(state.n), m: String(state.m), room: short(state.m / state.n),
       turn: `${Math.round(angles.turn)}°`, tilt: `${Math.round(angles.tilt)}°`,
     };
     for (const key of ["turn", "tilt"]) part[key].value = angles[key];
     for (const [key, text] of Object.entries(shown)) {
       part[`${key}-value`].textContent = text;
-      part[key].setAttribute("aria-valuetext", text);
+      part[key].setAttribute("aria-valuetext", key === "room" ? `${text}: ${plural(state.m, "hidden unit")} for ${plural(state.n, "feature")}` : text);
     }
-    part.link.hidden = !this.name;
+    part.link.hidden = part.embed.hidden = !this.name;
     const neurons = state.task !== "output";
     part["view-title"].textContent = VIEW_TITLES[neurons ? state.task : solid ? "solid" : "plane"];
     const [, first, size] = this.probed === null ? [] : probe(this.trainer.model, this.trainer.features, this.probed);
@@ -711,6 +776,8 @@ class Lab {
       for (const [kind, count] of [["monosemantic", mono], ["polysemantic", poly], ["dead", dead]]) entries.push([kind, `${legend(kind)}${count}`, "third"]);
       entries.push(["features in neurons", describe(seen.parts), "wide"]);
     }
+    const line = sharing(trainer, seen);
+    if (part.needed.textContent !== line) part.needed.textContent = line;
     const words = counted(...entries);
     if (words !== this.words) part.counts.innerHTML = this.words = words;
     if (!this.running || performance.now() - this.spoken > REFRESH) this.speak();
@@ -728,12 +795,33 @@ class Lab {
     const text = progress || summary(this.trainer, this.seen);
     this.spoken = performance.now();
     part.progress.value = share;
+    if (!search) part.scrub.value = Math.floor(MARKS * share);
+    part.scrub.setAttribute("aria-valuetext", `step ${thousands(this.trainer.done)} of ${thousands(this.state.steps)}`);
     part.status.setAttribute("aria-live", running ? "off" : "polite");
     const words = this.prefix + text;
     if (part.status.textContent !== words) part.status.textContent = words;
     if (!running || !part.view.hasAttribute("aria-label")) part.view.setAttribute("aria-label", text);
     part.view.removeAttribute("aria-labelledby");
+    this.check();
     this.table();
+  }
+
+  /** Which exercises the model in hand does; one that was done while the page was open stays counted. */
+  check() {
+    const rows = [...this.part.exercises.querySelectorAll("li")];
+    for (const row of rows) {
+      const {exercise} = row.dataset, {done, words} = this.search ? {words: "a search is on"} : answered(exercise, this.trainer, this.seen);
+      if (done) this.solved.add(exercise);
+      const text = `${done ? "Done" : this.solved.has(exercise) ? "Done before; now" : "Not yet"}: ${words}.`, said = row.querySelector(".state");
+      row.querySelector(".goal").classList.toggle("done", this.solved.has(exercise));
+      if (said.textContent !== text) said.textContent = text;
+      if (exercise !== this.exercise) continue;
+      this.part.goal.classList.toggle("done", Boolean(done));
+      this.part["goal-state"].setAttribute("aria-live", this.running ? "off" : "polite");
+      if (this.part["goal-state"].textContent !== text) this.part["goal-state"].textContent = text;
+    }
+    const score = `${this.solved.size} of ${rows.length} done`;
+    if (this.part.score.textContent !== score) this.part.score.textContent = score;
   }
 
   table() {
@@ -763,10 +851,30 @@ export function mount(host, settings) {
   return (host.lab = new Lab(host, settings));
 }
 
-/** Without a kernel: fill the places that a page has for labs, each once. */
+/** HTML that shows a lab of this address, without what is around it, in another page. */
+export function embedCode(address, name) {
+  const url = new URL(address);
+  url.search = `embed=${name}`;
+  return `<iframe src="${url.href.replaceAll("&", "&amp;").replaceAll('"', "%22")}" title="A toy model that trains here" style="width: 100%; height: 960px; border: 0"></iframe>`;
+}
+
+/** Leave of the page this host alone, as wide as the window. */
+function standAlone(host) {
+  const set = (node, rules) => Object.entries(rules).forEach(([rule, value]) => node.style.setProperty(rule, value, "important"));
+  for (let node = host; node !== document.body; node = node.parentElement) {
+    for (const other of node.parentElement.children) if (other !== node) set(other, {display: "none"});
+    set(node, {display: "block", margin: "0", padding: "0", "max-width": "none", "min-width": "0", width: "auto", border: "0"});
+  }
+}
+
+/** Without a kernel: fill the places that a page has for labs, each once; `?embed=lab-1` shows one and nothing else. */
 export function mountAll() {
-  for (const [k, host] of document.querySelectorAll(".toylib-lab").entries())
-    if (!host.lab) mount(host, {state: JSON.parse(host.dataset.state), name: `lab-${k + 1}`});
+  const only = new URLSearchParams(location.search).get("embed");
+  for (const [k, host] of document.querySelectorAll(".toylib-lab").entries()) {
+    const name = `lab-${k + 1}`;
+    if (!host.lab) mount(host, {state: JSON.parse(host.dataset.state), name});
+    if (only === name) standAlone(host);
+  }
 }
 
 /** With a kernel: anywidget's view. The trait `state` follows the reader, and the lab follows the trait. */

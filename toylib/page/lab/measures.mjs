@@ -205,12 +205,30 @@ export function whetherNeeded({task, m}, {nRepresented: n, counts}) {
   return `${least} must be shared to copy ${n} features exactly, one at a time`;
 }
 
+/** What a model holds, in a few words. */
+function found(model, {nRepresented, represented, counts: [dead, clean, shared]}) {
+  const held = `${nRepresented} of ${model.n}`;
+  if (model.task !== "output") return `${held} represented, ${clean} clean, ${shared} shared${dead ? `, ${dead} dead` : ""}`;
+  const shape = arrangement(model, represented);
+  return shape ? `${held}, ${shape}` : held;
+}
+
+/** Whether there is superposition, or what is shared had to be, in a line. */
+function sharing({model, state, total, given}, seen) {
+  const {nRepresented} = seen, {m} = model;
+  if (!total && !given) return "not trained yet";
+  if (model.task === "output")
+    return nRepresented > m ? `superposition: ${plural(nRepresented, "feature")} in ${plural(m, "dimension")}` : `no superposition: ${plural(nRepresented, "feature")} in ${plural(m, "dimension")}`;
+  if (!seen.counts[2]) return "no neuron is shared";
+  return (state.sets.startsWith("together") ? "" : whetherNeeded(model, seen)) || `${plural(seen.counts[2], "neuron")} shared`;
+}
+
 function summary(trainer, seen) {
   const {state, model, done, total} = trainer;
   const steps = total > done ? `Step ${thousands(done)} of ${thousands(state.steps)} since the last change` : `Step ${thousands(done)} of ${thousands(state.steps)}`;
   const shape = model.task === "output" ? arrangement(model, seen.represented) : "";
   let found = `${seen.nRepresented} of ${model.n} features represented`;
-  if (model.task === "output") found += ` in ${model.m} dimensions${shape ? `, ${shape}` : ""}`;
+  if (model.task === "output") found += ` in ${plural(model.m, "dimension")}${shape ? `, ${shape}` : ""}`;
   else {
     const [dead, mono, poly] = seen.counts;
     const needed = state.sets.startsWith("together") ? "" : whetherNeeded(model, seen); // it speaks of one at a time

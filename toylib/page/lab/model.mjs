@@ -14,8 +14,8 @@
 
 export const LIMITS = {
   "task": ["output", "copy", "absolute"],
-  "n": [2, 20],
-  "m": [1, 12],
+  "n": [1, 20],
+  "m": [1, 20],
   "sparsity": [0, 0.995],
   "decay": [0.5, 1],
   "seed": [0, 9999],
@@ -84,6 +84,8 @@ export const PRESETS = {
 
 const DEFAULTS = {task: "output", n: 5, m: 2, sparsity: 0.9, decay: 0.9, seed: 0, sets: "none", steps: 2000, speed: "medium"};
 
+const DRAWN = [1, 3]; // dimensions that a picture can show
+
 const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
 /** A complete and possible state: the preset's, with `changes` on top; what cannot be is brought into range. */
@@ -100,7 +102,7 @@ export function complete(changes = {}) {
   }
   for (const key of ["n", "m", "seed", "steps"]) state[key] = Math.round(clamp(state[key], LIMITS[key]));
   state.decay = clamp(state.decay, LIMITS.decay);
-  if (state.task === "output") state.m = clamp(state.m, [2, 3]); // what can be drawn
+  if (state.task === "output") state.m = clamp(state.m, DRAWN);
   state.sparsity = clamp(state.sparsity, [lowestSparsity(state), LIMITS.sparsity[1]]);
   return state;
 }
@@ -388,6 +390,7 @@ function cosine(t) {
 }
 
 const LARGE_SAMPLE = 65536, SMALL_SAMPLE = 8192; // held-out inputs: for a model at rest, and for one in motion
+const MARKS = 60; // of a schedule, at which weights are kept
 const heldOut = new WeakMap(); // by the features that they are drawn from
 
 /** A model, its data and its optimiser (Adam along a cosine to 0, as toylib.training.train). */
@@ -422,6 +425,40 @@ export class Trainer {
     this.powers = [1, 1];
     this.done = 0;
     this.sum = this.counted = 0;
+    this.path = []; // [steps done, weights] at the first step past each mark of this schedule
+    this.rewound = false;
+    this.mark();
+  }
+
+  /** The mark that the model has passed last; its weights are kept the first time. */
+  mark() {
+    const at = Math.floor((MARKS * this.done) / this.state.steps);
+    this.path[at] ??= [this.done, weightsOf(this.model).map(array => array.slice())];
+    return at;
+  }
+
+  /** Show the model as it was at the kept mark that is nearest to this one. */
+  rewind(mark) {
+    const near = Object.keys(this.path).map(Number).reduce((best, at) => (Math.abs(at - mark) < Math.abs(best - mark) ? at : best));
+    const [done, weights] = this.path[near];
+    weightsOf(this.model).forEach((array, k) => array.set(weights[k]));
+    this.total += done - this.done;
+    this.done = done;
+    this.rewound = true;
+  }
+
+  /** Training goes on from a model of before: what came after it is forgotten, and so are the optimiser's means. */
+  forget() {
+    this.rewound = false;
+    this.given = true;
+    this.path.length = Math.floor((MARKS * this.done) / this.state.steps) + 1;
+    this.history = this.history.filter(([total]) => total <= this.total);
+    this.sum = this.counted = 0;
+    this.powers = [1, 1];
+    for (const [mean, square] of Object.values(this.moments)) {
+      mean.fill(0);
+      square.fill(0);
+    }
   }
 
   get finished() {
@@ -442,6 +479,8 @@ export class Trainer {
     this.given = true;
     this.total = this.done = clamp(Math.round(done) || 0, [0, this.state.steps]);
     this.spans[0].from = this.total; // what was before it is not known
+    this.path = [];
+    this.mark();
     return true;
   }
 
@@ -449,6 +488,8 @@ export class Trainer {
   place(i, arm) {
     this.model.W_in.set(arm, i * this.model.m);
     this.given = true;
+    delete this.path[this.mark()]; // which has it from now on
+    this.mark();
   }
 
   /** Another trainer that goes the same way from here. */
@@ -460,6 +501,7 @@ export class Trainer {
 
   step() {
     const {recipe, model, gradients, state} = this;
+    if (this.rewound) this.forget();
     const lr = recipe.lr * 0.5 * (1 + cosine(this.done / state.steps));
     draw(this.features, this.random, this.batch, this.shares.given);
     const loss = lossAndGradients(model, this.batch, this.features.importance, gradients, {
@@ -470,6 +512,7 @@ export class Trainer {
     for (const name of model.tied ? ["W_in", "b"] : ["W_in", "W_out", "b"]) this.adam(model[name], gradients[name], this.moments[name], lr);
     this.done++;
     this.total++;
+    this.mark();
     this.sum += loss * (1 - this.features.empty);
     this.counted++;
     if (this.counted >= 10 || this.finished) {

@@ -61,7 +61,7 @@ class Pen {
 /** Edges of the shape that points make: in a plane from one to the next in angle, in space of the convex hull. */
 function hullEdges(points, m) {
   const k = points.length, edges = new Set();
-  if (k < 3) return [];
+  if (k < 3 || m === 1) return [];
   if (m === 2) {
     const order = points.map((p, i) => [Math.atan2(p[1], p[0]), i]).sort((a, b) => a[0] - b[0]);
     return order.map(([, i], at) => [i, order[(at + 1) % k][1]]);
@@ -95,14 +95,14 @@ function besideEachOther(model, features, tips, centre) {
 /** How long an arm of length 1 is drawn. */
 const unitOf = vectors => (0.44 * HIGH) / Math.max(1.1, Math.ceil(10 * Math.max(...vectors.map(norm))) / 10);
 
-/** The features' directions: in the plane as they are, in space turned and seen from nearby. */
+/** The features' directions: on a line and in the plane as they are, in space turned and seen from nearby. */
 function drawVectors(svg, {model}, seen, {dark, turn, tilt, lit}) {
   const {n, m, W_in: W} = model, pen = new Pen(svg);
   const [a, b] = [turn, tilt].map(degrees => (degrees * Math.PI) / 180);
   const vectors = Array.from({length: n}, (_, i) => Array.from(W.subarray(i * m, i * m + m)));
   const unit = unitOf(vectors);
   const project = v => {
-    if (m === 2) return {x: WIDE / 2 + unit * v[0], y: HIGH / 2 - unit * v[1], z: 0, size: 1};
+    if (m < 3) return {x: WIDE / 2 + unit * v[0], y: HIGH / 2 - unit * (v[1] ?? 0), z: 0, size: 1};
     const x = v[0] * Math.cos(a) + v[2] * Math.sin(a), back = v[2] * Math.cos(a) - v[0] * Math.sin(a);
     const y = v[1] * Math.cos(b) - back * Math.sin(b), z = v[1] * Math.sin(b) + back * Math.cos(b);
     const size = 3.6 / (3.6 - z);
@@ -115,7 +115,9 @@ function drawVectors(svg, {model}, seen, {dark, turn, tilt, lit}) {
     v[axes[1]] = Math.sin((k * Math.PI) / 36);
     return project(v.slice(0, m));
   }));
-  for (const axes of m === 2 ? [[0, 1]] : [[0, 1], [0, 2], [1, 2]]) pen.draw("path", {d: circle(axes), class: "guide"});
+  const circles = {1: [], 2: [[0, 1]], 3: [[0, 1], [0, 2], [1, 2]]}[m];
+  for (const axes of circles) pen.draw("path", {d: circle(axes), class: "guide"});
+  if (m === 1) for (const end of [-1, 1]) pen.draw("path", {d: `M${WIDE / 2 + end * unit} ${HIGH / 2 - 9}v18`, class: "guide"});
   for (let axis = 0; axis < m; axis++) {
     const ends = [-1.08, 1.08].map(r => project(Array.from({length: m}, (_, d) => (d === axis ? r : 0))));
     pen.draw("path", {d: path(ends), class: "guide"});

@@ -1064,6 +1064,44 @@ def test_a_drag_back_through_training_is_one_change_and_undone_at_once(visit: An
     expect(page.locator("#undo")).to_have_attribute("aria-disabled", "true")
 
 
+# --- side by side ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preset", "theme", "width"), [("pentagon", "light", 800), ("both-kinds", "dark", 390)]
+)
+def test_the_same_start_is_shown_at_five_sparsities_once_it_is_asked_for(
+    visit: Any, preset: str, theme: str, width: int
+) -> None:
+    lab = Lab(preset=preset, speed="fast", steps=500)
+    page = visit(lab, theme=theme, viewport={"width": width, "height": 800})
+    finished(page)
+    assert lab_value(page, "lab.others === undefined")
+    page.locator("#beside summary").click()
+    done = "document.querySelector('.toylib-lab').lab.others?.every(({finished}) => finished)"
+    page.wait_for_function(f"{done} && !document.querySelector('.toylib-lab').lab.comparing")
+    assert page.locator("#beside figcaption b").all_inner_texts() == ["0%", "50%", "80%", "90%", "95%"]
+    states = [dict(preset=preset, steps=500, sparsity=sparsity) for sparsity in (0, 0.5, 0.8, 0.9, 0.95)]
+    counts = page.evaluate(TRAINED, [SOURCE, states])
+    said = page.locator("#beside figcaption").all_inner_texts()
+    for (represented, _, shared), words in zip(counts, said, strict=True):
+        assert f"{represented} of " in words
+        assert preset == "pentagon" or f"{shared} shared" in words
+    assert len({words.split("\n")[1] for words in said}) > 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.add_script_tag(path=AXE)
+    assert page.evaluate(VIOLATIONS) == []
+    weights = lab_value(page, WEIGHTS)
+    page.locator("#next").click()
+    page.wait_for_function(f"{done} && !document.querySelector('.toylib-lab').lab.comparing")
+    finished(page)
+    assert lab_value(page, WEIGHTS) != weights
+    assert (
+        lab_value(page, "lab.others.map(({state}) => state.seed)")
+        == [PRESETS[preset]["state"].get("seed", 0) + 1] * 5
+    )
+
+
 # --- when it trains ----------------------------------------------------------------------------------------
 
 

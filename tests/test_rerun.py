@@ -16,6 +16,7 @@ import page_engine
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
+from scipy import stats
 
 from toylib import evidence, measures
 from toylib.claims import Rule, seeds
@@ -32,7 +33,7 @@ AXE = Path(axe_playwright_python.__file__ or "").with_name("axe.min.js")
 HOME = "http://book.test/"
 RECORDS = {record["id"]: record for record in records.read(BOOK)}
 CLAIMS = list(rerun.RECIPES)
-EXPOSED = "\nglobalThis.rerun = {intervalOf, wilson, outcomeOf, conclusion, Run, Rerun, MEASURES, modelOf, fastest, KERNELS};"
+EXPOSED = "\nglobalThis.rerun = {intervalOf, wilson, studentsT, below, normalQuantile, numbersOf, outcomeOf, conclusion, Run, Rerun, MEASURES, modelOf, fastest, KERNELS};"
 
 
 def brief(name: str, **changes: Any) -> dict[str, Any]:
@@ -118,16 +119,18 @@ def said(page: Page, k: int = 0) -> str:
 # --- what it computes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n_streams", [4, 24])
 @pytest.mark.parametrize("paired", [True, False])
-def test_a_difference_has_the_books_interval(visit: Any, paired: bool) -> None:
+def test_a_difference_has_the_books_interval(visit: Any, paired: bool, n_streams: int) -> None:
     rng = np.random.default_rng(3)
-    both = rng.normal([[0.7], [0.2]], 0.15, (2, 24)) + rng.normal(0, 0.2, 24)  # streams have much in common
-    values = np.repeat(both[:, :, None], 2, 2) + rng.normal(0, 0.1, (2, 24, 2))
+    both = rng.normal([[0.7], [0.2]], 0.15, (2, n_streams))
+    both += rng.exponential(0.2, n_streams)  # streams have much in common, and are skew
+    values = np.repeat(both[:, :, None], 2, 2) + rng.normal(0, 0.1, (2, n_streams, 2))
     found = visit().evaluate(
         "([how, streams]) => rerun.intervalOf(how, streams)",
         [{"statistic": "difference", "paired": paired}, values.swapaxes(0, 1).tolist()],
     )
-    labels = np.repeat(np.arange(24), 2)
+    labels = np.repeat(np.arange(n_streams), 2)
     clusters = [labels] if paired else [labels, labels]
     rows = [side.ravel() for side in values]
     expected = evidence.difference(*rows, paired=paired, clusters=clusters, n_resamples=20_000)
@@ -154,6 +157,32 @@ def test_a_share_has_the_wider_interval_of_two_as_the_book_has_it(visit: Any) ->
         )
 
 
+def test_distributions_are_those_of_scipy(visit: Any) -> None:
+    page = visit()
+    for df in (1, 1.4, 2, 3.3, 7, 15, 30.5, 200):
+        assert page.evaluate("df => rerun.studentsT(df)", df) == pytest.approx(
+            stats.t.ppf(0.975, df), rel=0.02 if df < 3 else 1e-4
+        )
+    for z in (-3.1, -0.4, 0, 2.2):
+        assert page.evaluate("z => rerun.below(z)", z) == pytest.approx(stats.norm.cdf(z), abs=1e-6)
+        share = stats.norm.cdf(z)
+        assert page.evaluate("share => rerun.normalQuantile(share)", share) == pytest.approx(z, abs=1e-4)
+
+
+def test_numbers_have_the_digits_of_the_book(visit: Any) -> None:
+    page = visit()
+    for interval in (
+        (0.98333, 0.91145, 1.0),
+        (0.74, 0.69, 0.79),
+        (0.0532, 0.041, 0.0661),
+        (1, 1, 1),
+        (12.3, 9.2, 14),
+    ):
+        given = dict(zip(("estimate", "low", "high"), interval, strict=True))
+        shown = page.evaluate("found => rerun.numbersOf(found)", given)
+        assert shown == evidence.with_interval(*interval)
+
+
 def test_wilsons_interval_is_that_of_evidence(visit: Any) -> None:
     page = visit()
     for k, n in ((0, 7), (7, 7), (3, 50), (59, 60)):
@@ -175,11 +204,12 @@ def test_rules_are_applied_as_the_book_applies_them(visit: Any) -> None:
 @pytest.mark.parametrize(("model_class", "per"), [(ReLUHiddenModel, 1), (AbsoluteValueModel, 2)])
 def test_measures_of_layers_are_those_of_the_book(visit: Any, model_class: Any, per: int) -> None:
     features = SparseFeatures(6, 0.2, signed=per == 2)
-    model = model_class(6, 4, range(200), init_scale=2.0)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():  # half of the weights are none, so that there are clean neurons
-        for parameter in model.parameters():
-            parameter *= torch.rand(parameter.shape, generator=generator) < 0.4
+    model = model_class(6, 8, range(200), init_scale=2.0)
+    kept = torch.rand(model.W_in.shape, generator=torch.Generator().manual_seed(2)) < 0.4
+    with torch.no_grad():  # more than half of the weights are none, so that there are clean neurons
+        model.W_in.mul_(kept)
+        if not model.tied:
+            model.W2.copy_(model.W_in.mT.abs())
     C = measures.contributions(model, features)
     known, has = measures.represented(model, features), measures.features_of_neurons(C)
     expected = {
@@ -241,7 +271,7 @@ def test_a_button_trains_an_interval_forms_and_the_rule_is_applied(visit: Any) -
     assert f"“{spec['rule']['words']}” {found['outcome'].replace('undecided', 'is undecided')}." in said(page)
     expect(page.get_by_role("button")).to_have_text("Run again with my seeds")
     label = page.locator("#plot").get_attribute("aria-label") or ""
-    assert f"the book's: {RECORDS['sharing-with-room']['estimate']:.3g}" in label
+    assert f"the book's: {RECORDS['sharing-with-room']['estimate']:.2f} [" in label
 
 
 def test_agreement_and_disagreement_are_said(visit: Any) -> None:

@@ -24,7 +24,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, Route
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, Route, expect
 
 from toylib.page import answer, records
 
@@ -342,6 +342,18 @@ def test_buttons_choose_among_the_cards_and_without_javascript_all_are_shown(
     assert page.locator(".tl-card:visible").count() == page.locator(".tl-card").count()
     assert not page.locator(".tl-filters").is_visible()
     page.context.close()
+
+
+@pytest.mark.parametrize("page", [FRONT, "book/is-it-superposition.html"])
+def test_a_claim_runs_again_on_its_card(page: str, browser: Browser, server: str) -> None:
+    view, *_ = watched(browser, server)
+    view.goto(server + page)
+    place = view.locator('div.toylib-rerun[data-run*="sharing-with-room"]')
+    place.get_by_role("button").click()
+    expect(place.locator("#said")).to_contain_text("The book ", timeout=120_000)
+    assert place.evaluate("host => host.rerun.result.whole")
+    assert view.locator("script.toylib-rerun").count() == 1
+    view.context.close()
 
 
 @pytest.mark.parametrize("page", [FRONT, "book/lab.html", "book/twenty-minutes.html"])

@@ -260,7 +260,7 @@ def spans(
             f'<g class="line line-0"><text x="{RIGHT - 10}" y="{y + 4}" text-anchor="end">{html.escape(name)}'
             f'</text><polyline points="{RIGHT},{y} {estimate:.1f},{y}" style="stroke-width:10"/>'
             f'<polyline points="{low:.1f},{y} {high:.1f},{y}"/>'
-            f'<text x="{high + 8:.1f}" y="{y + 4}">{answer.two_digits(numbers[0])}</text></g>'
+            f'<text x="{high + 8:.1f}" y="{y + 4}">{numbers[0]:.2f}</text></g>'
         )
     page = (
         f'<figure class="tl-story"><svg viewBox="0 0 {WIDE} {26 * len(rows) + 2 * UPPER}" role="img" '

@@ -8,41 +8,103 @@
 
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Quantile by linear interpolation, of sorted values. */
+/** The quantile of sorted values, on lines between them. */
 function quantile(sorted, share) {
-  const at = share * (sorted.length - 1), low = Math.floor(at);
-  return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
+  const at = share * (sorted.length - 1), low = Math.min(Math.floor(at), sorted.length - 2);
+  return sorted[low] + (at - low) * (sorted[low + 1] - sorted[low]);
+}
+
+const Z = 1.959963984540054; // of 95%
+
+/** Share of a normal distribution below z: Zelen and Severo's approximation, to 1e-7. */
+export function below(z) {
+  if (!Number.isFinite(z)) return z > 0 ? 1 : 0;
+  const t = 1 / (1 + 0.2316419 * Math.abs(z)), density = Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
+  const tail = density * t * (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
+  return z > 0 ? 1 - tail : tail;
+}
+
+/** The z below which this share lies. */
+export function normalQuantile(share) {
+  let low = -9, high = 9;
+  for (let k = 0; k < 60; k++) {
+    const middle = (low + high) / 2;
+    if (below(middle) < share) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Student's t of 95%, between two tails: Hill 1970, Algorithm 396. */
+export function studentsT(df) {
+  const P = 0.05, a = 1 / (df - 0.5), b = 48 / (a * a);
+  if (Math.abs(df - 1) < 1e-9) return 1 / Math.tan((P * Math.PI) / 2);
+  if (Math.abs(df - 2) < 1e-9) return Math.sqrt(2 / (P * (2 - P)) - 2);
+  let c = ((20700 * a / b - 98) * a - 16) * a + 96.36;
+  const d = ((94.5 / (b + c) - 3) / b + 1) * Math.sqrt((a * Math.PI) / 2) * df;
+  let y = (d * P) ** (2 / df);
+  if (y > 0.05 + a) {
+    const x = -Z;
+    y = x * x;
+    if (df < 5) c += 0.3 * (df - 4.5) * (x + 0.6);
+    c = (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b + c;
+    y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x;
+    y = Math.expm1(a * y * y);
+  } else {
+    y = ((1 / (((df + 6) / (df * y) - 0.089 * d - 0.822) * (df + 2) * 3) + 0.5 / (df + 4)) * y - 1) * (df + 1) / (df + 2) + 1 / y;
+  }
+  return Math.sqrt(df * y);
+}
+
+const SMOOTH = 1.5; // leaving streams out and drawing them anew must agree on the spread within this factor
+
+/** Both ends of an interval, wide enough for few streams: toylib.evidence.streams.ends, which says how. */
+function endsOf(estimate, drawn, groups) {
+  const sum = (values, power) => values.reduce((total, value) => total + value ** power, 0);
+  const over = term => groups.reduce((total, group) => total + term(group, group.length), 0);
+  const plain = over((group, n) => sum(group, 2) / n ** 2), unbiased = over((group, n) => sum(group, 2) / (n * (n - 1)));
+  const parts = over((group, n) => (sum(group, 2) / (n * (n - 1))) ** 2 / (n - 1));
+  const z = plain > 0 ? Math.sqrt(unbiased / plain) * studentsT(unbiased ** 2 / parts) : Z;
+  const sorted = Float64Array.from(drawn).sort(), middle = mean(drawn), tie = 1e-12 * Math.max(1, Math.abs(estimate));
+  const off = Math.sqrt(plain / mean(drawn.map(value => (value - middle) ** 2))), smooth = off > 1 / SMOOTH && off < SMOOTH;
+  const lower = mean(drawn.map(value => (Math.abs(value - estimate) <= tie ? 0.5 : +(value < estimate))));
+  const shift = smooth ? normalQuantile(Math.min(1 - 0.5 / drawn.length, Math.max(0.5 / drawn.length, lower))) : 0;
+  const skew = smooth ? over((group, n) => sum(group, 3) / n ** 3) / (6 * plain ** 1.5) : 0;
+  const [[low, lowest], [high, highest]] = [-z, z].map(end => {
+    const far = shift + end, room = 1 - skew * far;
+    return [below(end), below(shift + (room > 0 ? far / room : end * Infinity))].map(share => quantile(sorted, share));
+  });
+  return {low: Math.min(low, lowest, estimate), high: Math.max(high, highest, estimate)};
 }
 
 /** Wilson's 95% interval of a proportion. */
 export function wilson(successes, n) {
-  const z = 1.959963984540054, p = successes / n, middle = p + (z * z) / (2 * n);
-  const half = z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n)), all = 1 + (z * z) / n;
+  const p = successes / n, middle = p + (Z * Z) / (2 * n);
+  const half = Z * Math.sqrt((p * (1 - p)) / n + (Z * Z) / (4 * n * n)), all = 1 + (Z * Z) / n;
   return [Math.max(0, (middle - half) / all), Math.min(1, (middle + half) / all)];
 }
 
 /**
- * Estimate and 95% interval, a percentile bootstrap over streams. `streams` holds, for every stream and setting,
- * the values of its layers, equally many in each. A "difference" is of the first setting less the second, whose
- * streams are drawn together if `paired`; a "share" has the wider one of this interval and Wilson's.
+ * Estimate and 95% interval, a bootstrap over streams. `streams` holds, for every stream and setting, the values of
+ * its layers, equally many in each. A "difference" is of the first setting less the second, whose streams are
+ * drawn together if `paired`; a "share" has the wider one of this interval and Wilson's.
  */
 export function intervalOf({statistic, paired}, streams, resamples = 2000) {
   const means = streams.map(settings => settings.map(mean)), n = means.length, random = new Random(0);
-  const sides = statistic === "difference" ? [1, -1] : [1];
-  const value = draw => sides.reduce((sum, sign, side) => sum + (sign * draw(side)) / n, 0);
-  const total = side => means.reduce((sum, settings) => sum + settings[side], 0);
-  const found = [];
+  const signs = statistic === "difference" ? [1, -1] : [1];
+  const sides = paired ? [means.map(settings => settings[0] - settings[1])] : signs.map((sign, side) => means.map(settings => sign * settings[side]));
+  const estimate = sides.reduce((sum, side) => sum + mean(side), 0), drawn = [];
   for (let r = 0; r < resamples; r++) {
-    const chosen = sides.map(() => means.map(() => Math.floor(random.next() * n)));
-    found.push(value(side => chosen[paired ? 0 : side].reduce((sum, k) => sum + means[k][side], 0)));
+    let sum = 0;
+    for (const side of sides) for (let k = 0; k < n; k++) sum += side[Math.floor(random.next() * n)];
+    drawn.push(sum / n);
   }
-  found.sort((a, b) => a - b);
-  let [low, high] = [quantile(found, 0.025), quantile(found, 0.975)];
+  let {low, high} = endsOf(estimate, drawn, sides.map(side => side.map(value => value - mean(side))));
   if (statistic === "share") {
     const values = streams.flatMap(([layers]) => layers), [least, most] = wilson(values.filter(Boolean).length, values.length);
     [low, high] = [Math.min(low, least), Math.max(high, most)];
   }
-  return {estimate: value(total), low, high};
+  return {estimate, low, high};
 }
 
 /** What a rule says of an interval: it "holds", is "undecided", or "fails". */
@@ -192,8 +254,12 @@ summary { cursor: pointer; padding: 4px 0; }
 `;
 const MOST_SEED = 4294960000; // torch's generator reads 32 bits
 const USUAL = 1e9; // seeds that are proposed lie below
-const three = value => String(Number(value.toPrecision(3)));
-const numbersOf = ({estimate, low, high}) => `${three(estimate)} [${three(low)}, ${three(high)}]`;
+/** In as many digits as the interval justifies: toylib.evidence.digits. */
+export function numbersOf({estimate, low, high}) {
+  const decimals = Math.min(12, Math.max(0, Math.ceil(Math.log10(5 / (high - low)))));
+  const shown = high > low ? value => (Number(value.toFixed(decimals)) + 0).toFixed(decimals) : value => String(Number(value.toPrecision(3)));
+  return `${shown(estimate)} [${shown(low)}, ${shown(high)}]`;
+}
 
 /** Yours above the book's, on what the rule allows. */
 function drawInterval(spec, yours) {

@@ -161,11 +161,17 @@ def least_losses(
     seeds = first_seed + np.arange(n_streams * per_stream)
     model, masks = masked(task, n_hidden, clean, seeds)
     common: dict[str, Any] = {"models_per_stream": per_stream, "progress": False, "warmup": 50}
-    first = {"n_steps": n_steps, "batch_size": 64, "lr": 0.03, "data_seed": first_seed}
+    first: dict[str, Any] = {"n_steps": n_steps, "batch_size": 64, "lr": 0.03, "data_seed": first_seed}
     loss = train_levels(model, task.draw, masks=[masks], **first, **common)
     best = loss.reshape(-1, per_stream).argmin(1) + per_stream * np.arange(len(clean) * n_streams)
     model, masks = model.select(best), (masks[0][best], masks[1][best])
-    then = {"n_steps": polish, "batch_size": 128, "lr": 0.015, "leak": 0.0, "data_seed": first_seed + 1}
+    then: dict[str, Any] = {
+        "n_steps": polish,
+        "batch_size": 128,
+        "lr": 0.015,
+        "leak": 0.0,
+        "data_seed": first_seed + 1,
+    }
     train_levels(model, task.draw, masks=[masks], **then, **common)
     loss = relative_loss(model, task.draw, seed=first_seed + 2, n_inputs=n_inputs)
     return loss.reshape(len(clean), n_streams).T

@@ -247,7 +247,8 @@ def train_levels(
         optimiser.zero_grad()
         torch.autograd.backward(features, slopes)
         for weights, mask in held:
-            weights.grad *= mask
+            if weights.grad is not None:
+                weights.grad *= mask
         optimiser.param_groups[0]["lr"] = float(rates[step])
         optimiser.step()
     return relative_loss(model, draw, seed=data_seed)

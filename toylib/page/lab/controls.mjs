@@ -10,6 +10,7 @@ const SHARED_LONGEST = ["10 must be shared to copy 18 features exactly, one at a
 const SPEEDS = {slow: ["slow: 20/s", 20], medium: ["medium: 400/s", 400], fast: ["fastest", 1e6]}; // steps a second
 const LENGTHS = [500, 1000, 2000, 4000, 10000];
 const ROOMS = [1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 2, 2, 3, 4]; // hidden units for each feature
+const BESIDE = [0, 0.5, 0.8, 0.9, 0.95]; // sparsities that are shown side by side
 const STARTS = 20; // of a search
 const UNDONE = 50; // changes, at most
 const ANGLES = {turn: 25, tilt: 20};
@@ -126,6 +127,9 @@ th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--lin
 .goal circle { fill: none; stroke: var(--soft); stroke-width: 2; } .goal path { fill: none; stroke: none; stroke-width: 2.4; stroke-linecap: round; stroke-linejoin: round; }
 .goal.done circle { fill: var(--accent); stroke: var(--accent); } .goal.done path { stroke: var(--on-accent); }
 .list { font-size: 14px; padding-left: 22px; margin: 4px 0 8px; } .list li { padding: 6px 0; } .list .row { align-items: center; white-space: normal; margin-top: 4px; } .list button { min-height: 32px; font-size: 13px; flex: none; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(130px, 45%), 1fr)); gap: 10px; margin: 6px 0; } .beside figure { background: var(--panel); border-radius: 10px; padding: 8px; }
+.beside text { display: none; } .beside .tip { r: 19px; } .beside [data-feature] { cursor: auto; } .beside path[stroke-width] { stroke-width: 9; } .beside .guide, .beside .axis { stroke-width: 2.5; } .beside .mark { display: none; }
+.beside figcaption { color: var(--ink); min-height: 4.4em; } .beside figcaption b { display: block; }
 [hidden] { display: none !important; }
 @container (max-width: 399px) { .lab { padding: 10px; } .stage > * { padding: 8px 10px; } .buttons { gap: 6px; } button { padding: 0 9px; } button.main { min-width: 82px; } }
 @container (min-width: 620px) {
@@ -189,6 +193,9 @@ const PAGE = `
   <div class="buttons save"><button type="button" id="png">Save picture</button><button type="button" id="json">Save model</button> <button type="button" id="embed">Copy code to embed</button></div>
   <details id="exercises"><summary>Exercises that check themselves: <span id="score"></span></summary><ol class="list">${EXERCISES_HERE.map(([name, {title, ask}]) =>
     `<li data-exercise="${name}"><p><b>${title}.</b> ${ask}</p><div class="row"><div class="goal">${TICK}<span class="state"></span></div><button type="button">Set up</button></div></li>`).join("")}</ol></details>
+  <details id="beside"><summary>The same start at five sparsities</summary>
+    <p class="legend">Each is trained to its end with the other settings as they are. Colours are those of the picture above.</p>
+    <div class="beside">${BESIDE.map(() => `<figure><svg role="img" viewBox="0 0 ${WIDE} ${HIGH}" aria-label="not trained yet"></svg><figcaption></figcaption></figure>`).join("")}</div></details>
   <details id="matrix"><summary>What each feature gives each output</summary>
     <p class="legend">A column for each feature, on alone; a row for each output; b is the bias. Without a ReLU on the hidden layer it is the paper's W<sup>T</sup>W.</p>
     <svg id="through" role="img" viewBox="0 0 ${SQUARE + 60} ${SQUARE}" aria-label="A matrix: columns are features, rows are outputs; blue is positive, orange negative. The table below has the weights it is made of."></svg></details>
@@ -326,6 +333,37 @@ class Lab {
     this.prefix = "";
     this.draw();
     this.label();
+  }
+
+  // side by side ........................................................................................
+
+  /** Train the same start at several sparsities, where the reader has asked to see them. */
+  compare() {
+    if (!this.part.beside.open) return;
+    const wanted = JSON.stringify({...this.state, sparsity: 0, speed: "", preset: ""});
+    if (wanted === this.compared) return;
+    this.compared = wanted;
+    this.others = BESIDE.map(sparsity => new Trainer(complete({...this.state, sparsity})));
+    this.others.forEach((_, k) => this.drawOther(k));
+    this.comparing ??= requestAnimationFrame(() => this.trainOthers());
+  }
+
+  trainOthers() {
+    this.comparing = null;
+    if (this.controller.signal.aborted) return;
+    const until = performance.now() + FRAME_BUDGET, k = this.others.findIndex(({finished}) => !finished);
+    if (k < 0) return;
+    while (!this.others[k].finished && performance.now() < until) this.others[k].step();
+    if (this.others[k].finished) this.drawOther(k);
+    this.comparing = requestAnimationFrame(() => this.trainOthers());
+  }
+
+  drawOther(k) {
+    const trainer = this.others[k], {model, state, finished} = trainer, seen = measure(trainer), figure = this.part.beside.querySelectorAll("figure")[k];
+    const [svg, caption] = figure.children, words = finished ? found(model, seen) : "training";
+    (model.task === "output" ? drawVectors : drawStacks)(svg, trainer, seen, {dark: this.dark, ...this.angles});
+    svg.setAttribute("aria-label", `${percent(state.sparsity)} sparse: ${words}`);
+    caption.innerHTML = `<b>${percent(state.sparsity)}</b>${words}`;
   }
 
   // undo ................................................................................................
@@ -549,6 +587,7 @@ class Lab {
       on(part[key], "change", () => this.remember());
     }
     on(part.numbers, "toggle", () => this.table());
+    on(part.beside, "toggle", () => this.compare());
     on(part.matrix, "toggle", () => this.drawSide());
     on(part.probe, "change", () => this.probeAt(part.probe.value === "" ? null : Number(part.probe.value)));
     for (const svg of [part.view, part.bars]) {
@@ -674,6 +713,7 @@ class Lab {
     this.dark = dark;
     this.root.querySelector(".lab").classList.toggle("dark", dark);
     this.draw();
+    this.others?.forEach((_, k) => this.drawOther(k));
   }
 
   isHeld() {
@@ -726,6 +766,7 @@ class Lab {
       part[`${key}-value`].textContent = text;
       part[key].setAttribute("aria-valuetext", key === "room" ? `${text}: ${plural(state.m, "hidden unit")} for ${plural(state.n, "feature")}` : text);
     }
+    this.compare();
     part.link.hidden = part.embed.hidden = !this.name;
     const neurons = state.task !== "output";
     part["view-title"].textContent = VIEW_TITLES[neurons ? state.task : solid ? "solid" : "plane"];

@@ -214,6 +214,13 @@ def test_glue_gives_the_bundle_that_myst_nb_reads(book):
     assert output["metadata"]["scrapbook"]["name"] == "rate"
 
 
+def test_what_is_glued_is_text_and_not_html(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data))
+    notebook.glue(said="it can't be < 1")
+    assert shown == [{"application/papermill.record/text/plain": "it can't be < 1"}]
+
+
 def test_tables_show_numbers_to_three_digits_and_keep_their_text_stable():
     shown = notebook.table([["a<b", 0.123456, True, 12345]], ["x", "y", "z", "n"])
     assert repr(shown) == "table of 1 rows: x, y, z, n"

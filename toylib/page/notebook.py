@@ -110,7 +110,7 @@ def glue(**values: object) -> None:
 
     for name, value in values.items():
         display(
-            {"application/papermill.record/text/plain": _shown(value)},
+            {"application/papermill.record/text/plain": html.unescape(_shown(value))},  # text, not HTML
             raw=True,
             metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
         )

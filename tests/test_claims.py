@@ -155,7 +155,7 @@ def test_a_verdict_displays_stable_text_and_carries_its_numbers():
     assert record["tests"]["slope: between 0.8 and 1.2"] is True
     assert record["controls"] == {"held out": 0.1}
     html = shown(judged())
-    assert "share: <b>0.7 [0.6, 0.8]</b>" in html
+    assert "share: <b>0.70 [0.60, 0.80]</b>" in html
     assert "&lt;mix&gt;" in html
 
 
@@ -184,12 +184,12 @@ def test_an_estimate_may_stand_for_the_claim_in_place_of_its_first_quantity():
         (
             dict(share=Interval(0.4, 0.3, 0.6)),
             "not supported",
-            "the interval reaches the bound: share: above 0.5 (0.4 [0.3, 0.6])",
+            "the interval reaches the bound: share: above 0.5 (0.40 [0.30, 0.60])",
         ),
         (
             dict(share=Interval(0.3, 0.2, 0.4)),
             "not supported",
-            "the run shows otherwise: share: above 0.5 (0.3 [0.2, 0.4])",
+            "the run shows otherwise: share: above 0.5 (0.30 [0.20, 0.40])",
         ),
     ],
 )

@@ -17,10 +17,8 @@ from ..claims import MIME, NOT_SUPPORTED, NOT_TESTED, PARTLY, SUPPORTED, Rule, V
 from ..evidence import with_interval
 
 FRONT_PAGE = "scoreboard"
-READ_ALL = (
-    "agreement",
-    FRONT_PAGE,
-)  # pages that are made of the other chapters' records, executed after them
+# pages that are made of the other chapters' records, executed after them
+READ_ALL = ("agreement", "verdicts", FRONT_PAGE)
 ADDED = {"digest", "operating"}  # what records of before have not
 LEVELS = ("easy", "medium", "hard")
 

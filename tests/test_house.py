@@ -97,7 +97,7 @@ def too_small(name: str, drawn: float, letters: float | None, across: int) -> st
     size = 100 / 72 * (letters or 99)
     if (wide := size * min(1, COLUMN / drawn)) < (10 if name in SMALL else 10.95):
         return f"{name} has letters of {wide:.1f} pixels on a wide screen; 11 at least"
-    if (narrow := size * phone / drawn) < 9:
+    if (narrow := size * phone / drawn) < (8 if name in SMALL else 9):
         return f"{name} has letters of {narrow:.1f} pixels on a phone; 9 at least"
     if across * PHONE / phone > 4 and name not in MANY:
         return f"{name} has {across} panels side by side; four at most are seen on a phone"

@@ -90,7 +90,7 @@ def stored(section="sensitivity", digest=CLAIM.digest, verdict="supported", cond
 def test_a_card_shows_the_runs_of_its_claim_beside_its_estimate():
     card = cards.verdict(judged()[MIME], stored())
     assert "<svg" in card
-    assert "0.5 times the learning rate: 0.6 [0.45, 0.75]" in card
+    assert "0.5 times the learning rate: 0.60 [0.45, 0.75]" in card
     assert 'fill="none"' not in card
     assert 'fill="none"' in cards.verdict(judged()[MIME], stored(verdict="not supported"))
     assert "<svg" in cards.verdict(judged()[MIME], stored("runs"))

@@ -136,11 +136,11 @@ book: $(READY)  ## re-execute chapters that are out of date, build the site
 	@$(MAKE) site
 	@printf '\nThe book is built. Open it:\n  %s\nor serve it on localhost with: make serve\n' "$$(pwd)/_build/html/index.html"
 
-# A failed build leaves nothing behind: Sphinx shows a page's warnings only when it reads the page, so that
-# a second run over what the first one kept would pass.
+# From nothing, each time: Sphinx shows a page's warnings, and enters the questions that it answers in the
+# search, only when it reads the page. A failed build leaves nothing behind.
 site: $(READY)
 	@$(call say,Site: building _build/html with warnings as errors)
-	@mkdir -p $(LOG)
+	@mkdir -p $(LOG) && rm -rf _build/html _build/.doctrees
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -n -W --keep-going --quiet \
 	  >$(LOG)/site-build.log || { cat $(LOG)/site-build.log; rm -rf _build/html _build/.doctrees; exit 1; }
 	@test -f _build/html/index.html
@@ -223,7 +223,6 @@ test: browser check  ## check, unit tests, site built and opened in a browser, c
 	@$(call say,Unit tests)
 	@set -o pipefail; $(PY) -m pytest tests -m '' --ignore=tests/test_site.py -p no:nbval \
 	  --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(COLOR) | tee $(LOG)/1-unit-tests.txt
-	@rm -rf _build/html _build/.doctrees
 	@$(MAKE) site
 	@$(call say,Site in a browser with the network blocked)
 	@set -o pipefail; $(PY) -m pytest tests/test_site.py -m '' \

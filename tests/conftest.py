@@ -32,8 +32,12 @@ settings.load_profile("book")
 LONGEST = ["sweep", "cold_start", "lab", "training", "identity", "differential", "damaged_files", "makefile"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; `make test` deals files out in this order."""
+    """The longest files first; `make test` deals files out in this order. What opens a browser is slow."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     first = {f"test_{name}": k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path.stem, len(first)))
 

@@ -346,6 +346,7 @@ class FewStimuli(script.Stimuli):
         self.half = self.picture % 2
 
 
+@pytest.mark.slow
 def test_make_inception_fetches_reads_and_records_and_goes_on_where_it_was(server, at, tmp_path, monkeypatch):
     small = functools.partial(script.record.read, n_atoms=16, top=4, n_steps=3)
     monkeypatch.setattr(script.record, "read", small)

@@ -88,16 +88,15 @@ def test_every_table_that_a_chapter_shows_has_a_caption() -> None:
 # pixels of a chapter's text at 1440 and 390; see book.css
 COLUMN, PHONE, SCROLLED = 774, 358, 0.82
 MANY = {"fig-depth-neurons"}  # rows of thumbnails
-SMALL = {"fig-second-order"}  # its legend alone
 
 
 def too_small(name: str, drawn: float, letters: float | None, across: int) -> str:
     """What is too small of a figure `drawn` pixels wide with smallest letters of so many points; or empty."""
     phone = max(min(PHONE, drawn), SCROLLED * drawn)
     size = 100 / 72 * (letters or 99)
-    if (wide := size * min(1, COLUMN / drawn)) < (10 if name in SMALL else 10.95):
+    if (wide := size * min(1, COLUMN / drawn)) < 10.95:
         return f"{name} has letters of {wide:.1f} pixels on a wide screen; 11 at least"
-    if (narrow := size * phone / drawn) < (8 if name in SMALL else 9):
+    if (narrow := size * phone / drawn) < 9:
         return f"{name} has letters of {narrow:.1f} pixels on a phone; 9 at least"
     if across * PHONE / phone > 4 and name not in MANY:
         return f"{name} has {across} panels side by side; four at most are seen on a phone"

@@ -231,11 +231,15 @@ def story(
             f'<g class="line line-{k}"><polyline points="{points}"/>{dots}'
             f'<text x="{WIDE - RIGHT + 8}" y="{place + 4:.1f}">{html.escape(name)}</text></g>'
         )
-    page = (
-        f'<figure class="tl-story"><svg viewBox="0 0 {WIDE} {HIGH}" role="img" '
+    page = _picture(drawn, HIGH, alt, caption)
+    return Display(f"shares: {'; '.join(lines)}", **{"text/html": page, TABLE: table_stamp(*source)})
+
+
+def _picture(drawn: str, high: int, alt: str, caption: str) -> str:
+    return (
+        f'<figure class="tl-story"><svg viewBox="0 0 {WIDE} {high}" role="img" '
         f'aria-label="{html.escape(alt)}">{drawn}</svg><figcaption>{html.escape(caption)}</figcaption></figure>'
     )
-    return Display(f"shares: {'; '.join(lines)}", **{"text/html": page, TABLE: table_stamp(*source)})
 
 
 @checked(_named)
@@ -262,10 +266,7 @@ def spans(
             f'<polyline points="{low:.1f},{y} {high:.1f},{y}"/>'
             f'<text x="{high + 8:.1f}" y="{y + 4}">{numbers[0]:.2f}</text></g>'
         )
-    page = (
-        f'<figure class="tl-story"><svg viewBox="0 0 {WIDE} {26 * len(rows) + 2 * UPPER}" role="img" '
-        f'aria-label="{html.escape(alt)}">{drawn}</svg><figcaption>{html.escape(caption)}</figcaption></figure>'
-    )
+    page = _picture(drawn, 26 * len(rows) + 2 * UPPER, alt, caption)
     return Display(f"spans: {'; '.join(rows)}", **{"text/html": page, TABLE: table_stamp(*source)})
 
 

@@ -91,9 +91,8 @@ def packed_model(n_features: int, n_hidden: int) -> ReLUHiddenModel:
     size = has.sum(0)
     overlap = has.T @ has
     apart = (size[:, None] - overlap).clamp(min=1)  # [i, k]: of feature i's neurons, those that k lacks
-    asked = (has[:, :, None] * (overlap / (size.sqrt() * apart))).amax(
-        1
-    )  # by neuron and k, the most of all i
+    # by neuron and k, the most of all i
+    asked = (has[:, :, None] * (overlap / (size.sqrt() * apart))).amax(1)
     model.W.copy_((has / size.sqrt() - (1 - has) * asked)[None])
     return model
 

@@ -1,10 +1,10 @@
-"""What toylib's speed is held against: the authors' public loop, as they wrote it and by two tools that batch it.
+"""What toylib is held against: the authors' public loop, as they wrote it and by two tools that batch it.
 
 Three ways to take the same step, in single precision on one thread: 1,024 inputs drawn anew for every model,
 the same loss, AdamW at a constant 1e-3. `AuthorsLoop` is theirs, written over the stacked models.
-`FunctionLoop` is the step of one model, batched by torch.func's vmap; `JaxLoop` the same by JAX's, compiled as
-a whole by jit. JAX is no requirement of the book: the extra "bench" in pyproject.toml names it, and without it
-its rows are left out.
+`FunctionLoop` is the step of one model, batched by torch.func's vmap; `JaxLoop` the same by JAX's, compiled
+as a whole by jit. The book does not require JAX: the extra "bench" in pyproject.toml names it, and without
+it its rows are left out.
 """
 
 from __future__ import annotations

@@ -330,7 +330,7 @@ def beside_peers(
         actions = steps_of_peers(model_class, point, names)
         for action in actions.values():
             action()  # compiles, and warms up
-        each = np.array(interleaved(list(actions.values()), 9)) / (20 * AUTHORS_BATCH)
+        each = np.array(interleaved(list(actions.values()), 15)) / (20 * AUTHORS_BATCH)
         for name, value in zip(actions, each.tolist(), strict=True):
             found.setdefault(name, []).append(value)
         said = ", ".join(f"{name} {1e9 * v:.4g} ns" for name, v in zip(actions, each, strict=True))
@@ -343,7 +343,7 @@ def steps_of_peers(
 ) -> dict[str, Callable[[], float]]:
     """What measures the processor seconds of a step of each peer, and of ours."""
     n, m, p = point
-    few, many = max(1, 1000 // (n * m)), max(2, 100_000 // (n * m))  # ours: setting up does not count then
+    few, many = max(1, 1000 // (n * m)), max(4, 30_000 // (n * m))  # ours: setting up does not count then
 
     def theirs(name: str) -> Callable[[], float]:
         loop = PEERS[name](model_class, n, m, np.full(20, p), np.ones(n))

@@ -39,7 +39,7 @@ def cells(per_task: int) -> list[tuple]:
     return chosen
 
 
-def trained(task: str, chosen: list[tuple], seeds: np.ndarray, folder: Path, **common: Any) -> list:
+def trained(task: str, chosen: list[tuple], seeds: np.ndarray, folder: Path | None, **common: Any) -> list:
     """What the script shows of a task's cells, their layers stored in the folder."""
     own = [cell for cell in chosen if cell[0] == task]
     return list(script.trained(task, own, seeds, common=common, folder=folder, progress=False))
@@ -102,15 +102,12 @@ def losing_one(client: distributed.Client, n_blocks: int) -> Iterator[dict[str, 
 
 # --- what it costs -----------------------------------------------------------------------------------------
 
-READ = """
+COLLECT = """
 import sys
 sys.path.insert(0, "tests")
-import cluster, resource
-from pathlib import Path
-from toylib.studies.factorial import TASKS
-folder, task, n = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-chosen = [cell for cell in cluster.cells(int(sys.argv[4])) if cell[0] == task][:n]
-cluster.trained(task, chosen, cluster.seeds_of(task), folder)
+import cluster
+chosen = [cell for cell in cluster.factorial.cells() if cell[0] == "copy"][:int(sys.argv[1])]
+cluster.trained("copy", chosen, cluster.seeds_of("copy"), None, n_steps=1, warmup=0)
 peak = next(int(l.split()[1]) for l in open("/proc/self/status") if "VmHWM" in l)
 print(peak * 1024)
 """
@@ -121,7 +118,7 @@ def seeds_of(task: str) -> np.ndarray:
     return script.seeds(script.N_STARTS.get(task, 2))
 
 
-def costs(per_task: int = 6) -> dict:
+def costs(per_task: int = 4) -> dict:
     """The slice in one process, task by task, then on two workers that become one; and whether bits differ.
 
     Units: seconds of processor time, bytes.
@@ -140,16 +137,19 @@ def costs(per_task: int = 6) -> dict:
                 "stored": sum(path.stat().st_size for path in files),
             }  # fmt: skip
             print(f"{task}: {tasks[task]['layers']} layers in {seconds:.1f} s of processor time", flush=True)
-        return {"tasks": tasks, "memory": memory(alone, per_task), "cluster": on_two(chosen, alone, spread)}
+        return {"tasks": tasks, "memory": memory(), "cluster": on_two(chosen, alone, spread)}
 
 
-def memory(folder: Path, per_task: int) -> dict:
-    """Peak of a process that collects one cell of `copy` and of one that collects all, in bytes."""
-    peaks = {}
-    for n in (1, per_task):
-        command = [sys.executable, "-c", READ, str(folder), "copy", str(n), str(per_task)]
-        peaks[n] = int(subprocess.run(command, capture_output=True, check=True, cwd=ROOT).stdout)
-    return {"layers": [n * len(seeds_of("copy")) for n in peaks], "peak": list(peaks.values())}
+def memory() -> dict[str, list[int]]:
+    """Peak, in bytes, of a process that trains few cells of `copy` for a step in one call, and of one of many."""
+    peaks, each = {}, len(seeds_of("copy"))
+    for n in (10, 150):
+        done = subprocess.run(
+            [sys.executable, "-c", COLLECT, str(n)], capture_output=True, check=True, cwd=ROOT
+        )
+        peaks[n * each] = int(done.stdout)
+        print(f"{n * each} layers in a call: a peak of {peaks[n * each] / 1e6:.0f} MB", flush=True)
+    return {"layers": list(peaks), "peak": list(peaks.values())}
 
 
 def on_two(chosen: list[tuple], alone: Path, spread: Path) -> dict:
@@ -166,4 +166,4 @@ def on_two(chosen: list[tuple], alone: Path, spread: Path) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(costs(int(sys.argv[1]) if sys.argv[1:] else 6), indent=1))
+    print(json.dumps(costs(int(sys.argv[1]) if sys.argv[1:] else 4), indent=1))

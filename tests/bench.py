@@ -330,7 +330,7 @@ def beside_peers(
         actions = steps_of_peers(model_class, point, names)
         for action in actions.values():
             action()  # compiles, and warms up
-        each = np.array(interleaved(list(actions.values()), 15)) / (20 * AUTHORS_BATCH)
+        each = np.array(interleaved(list(actions.values()), 9)) / (20 * AUTHORS_BATCH)
         for name, value in zip(actions, each.tolist(), strict=True):
             found.setdefault(name, []).append(value)
         said = ", ".join(f"{name} {1e9 * v:.4g} ns" for name, v in zip(actions, each, strict=True))
@@ -343,15 +343,20 @@ def steps_of_peers(
 ) -> dict[str, Callable[[], float]]:
     """What measures the processor seconds of a step of each peer, and of ours."""
     n, m, p = point
-    few, many = max(1, 1000 // (n * m)), max(4, 30_000 // (n * m))  # ours: setting up does not count then
+    few = max(1, 200 // (n * m))
+    model, features = model_class(n, m, range(20)), SparseFeatures(n, p)
 
     def theirs(name: str) -> Callable[[], float]:
         loop = PEERS[name](model_class, n, m, np.full(20, p), np.ones(n))
         return lambda: processor_seconds(lambda: [loop.step() for _ in range(few)]) / few
 
+    def of_call(n_steps: int) -> float:
+        return processor_seconds(lambda: step_of_ours(model, features, n_steps, AUTHORS_BATCH))
+
     def ours() -> float:
-        model, features = model_class(n, m, range(20)), SparseFeatures(n, p)
-        return processor_seconds(lambda: step_of_ours(model, features, many, AUTHORS_BATCH)) / many
+        """Of a longer call less a shorter one, since each has to choose an engine, and inputs."""
+        short = max(8, 5000 // (n * m))
+        return (of_call(3 * short) - of_call(short)) / (2 * short)
 
     return {name: theirs(name) for name in names} | {"ours": ours}
 
@@ -490,14 +495,13 @@ def machine() -> dict:
     cpu = said.get("model name") or platform.processor() or platform.machine()
     if "cpu family" in said:  # some names say no more than the maker's
         cpu += f" (family {said['cpu family']}, model {said['model']})"
-    found = {
+    return {
         "cpu": cpu,
         "cores": joblib.cpu_count(),
         "date": date.today().isoformat(),
         "torch": torch.__version__,
         "numba": numba.__version__,
     }
-    return found | ({"jax": version("jax")} if "jax" in PEERS else {})
 
 
 # --- the parts ---------------------------------------------------------------------------------------------
@@ -558,6 +562,8 @@ def main() -> None:
     for name in chosen:
         page[name] = parts[name]()
         page["machines"][name] = machine()
+        if name == "sizes" and "jax" in PEERS:
+            page["machines"][name]["jax"] = version("jax")
         if options.page:
             options.page.write_text(json.dumps(page, indent=1) + "\n")
     lines = [line for name in ("rows", "strata", "in_page") if name in chosen for line in page[name]]

@@ -141,7 +141,7 @@ def costs(per_task: int = 4) -> dict:
 
 
 def memory() -> dict[str, list[int]]:
-    """Peak, in bytes, of a process that trains few cells of `copy` for a step in one call, and of one of many."""
+    """Peak in bytes of a process that trains few cells of `copy` for a step in a call, and of one of many."""
     peaks, each = {}, len(seeds_of("copy"))
     for n in (10, 150):
         done = subprocess.run(

@@ -21,7 +21,7 @@ from toylib.models import ToyModel
 AUTHORS_BATCH, AUTHORS_LR = 1024, 1e-3
 NO_JAX = (
     "JAX is not installed, and its rows are left out: "
-    "see the extra \"bench\" in pyproject.toml (.venv/bin/pip install --editable '.[bench]')"
+    'see the extra "bench" in pyproject.toml, and CONTRIBUTING.md'
 )
 
 

@@ -437,17 +437,11 @@ def drawing(features: SparseFeatures, batch_size: int) -> float:
     )
 
 
-MEMORY = """
-import resource, sys
-from pathlib import Path
+MEMORY = f"""
+{cluster.PEAK}
 from toylib.features import SparseFeatures
 from toylib.models import ReLUHiddenModel
 from toylib.training import train
-def peak():
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux: ru_maxrss would begin with the peak of the process that started this one
-        return next(int(l.split()[1]) for l in status.read_text().splitlines() if "VmHWM" in l) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 n = int(sys.argv[1])
 options = dict(batch_size=128, n_evaluation=1024, progress=False)
 train(ReLUHiddenModel(10, 5, range(64)), SparseFeatures(10, 0.2), n_steps=2, **options)

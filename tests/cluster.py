@@ -102,14 +102,22 @@ def losing_one(client: distributed.Client, n_blocks: int) -> Iterator[dict[str, 
 
 # --- what it costs -----------------------------------------------------------------------------------------
 
-COLLECT = """
-import sys
+PEAK = """
+import resource, sys
+from pathlib import Path
+def peak():
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux: ru_maxrss would begin with the peak of the process that started this one
+        return next(int(l.split()[1]) for l in status.read_text().splitlines() if "VmHWM" in l) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+"""
+COLLECT = f"""
+{PEAK}
 sys.path.insert(0, "tests")
 import cluster
 chosen = [cell for cell in cluster.factorial.cells() if cell[0] == "copy"][:int(sys.argv[1])]
 cluster.trained("copy", chosen, cluster.seeds_of("copy"), None, n_steps=1, warmup=0)
-peak = next(int(l.split()[1]) for l in open("/proc/self/status") if "VmHWM" in l)
-print(peak * 1024)
+print(peak())
 """
 
 

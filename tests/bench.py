@@ -552,16 +552,20 @@ def main() -> None:
     options = parser.parse_args()
     parts = PARTS | {"rows": lambda: rows(options.full)}
     chosen = options.parts or [name for name in ("rows", *PARTS) if options.page or name in LISTED]
-    page = json.loads(KEPT.read_text()) if options.parts else {}
-    page.setdefault("machines", {})
+    stored = json.loads(KEPT.read_text())
+    page = dict(stored) if options.parts else {}
+    page["machines"], here = dict(stored["machines"]) if options.parts else {}, {}
     for name in chosen:
-        page[name] = parts[name]()
-        page["machines"][name] = machine()
+        here[name] = parts[name]()
+        if not here[name]:  # what cannot be measured here stays as it was measured elsewhere
+            page[name], page["machines"][name] = stored[name], stored["machines"][name]
+            continue
+        page[name], page["machines"][name] = here[name], machine()
         if name == "sizes" and "jax" in PEERS:
             page["machines"][name]["jax"] = version("jax")
         if options.page:
             options.page.write_text(json.dumps(page, indent=1) + "\n")
-    lines = [line for name in ("rows", "strata", "in_page") if name in chosen for line in page[name]]
+    lines = [line for name in ("rows", "strata", "in_page") for line in here.get(name, [])]
     lines += rows_of_peers(page["sizes"]) if "sizes" in chosen else []
     options.json.write_text(json.dumps(lines, indent=1) + "\n")
     print(f"written to {options.json}" + (f" and {options.page}" if options.page else ""))

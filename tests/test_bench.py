@@ -52,6 +52,14 @@ def test_a_part_alone_leaves_the_others_and_their_machine_as_the_book_has_them(r
     assert lines == []
 
 
+def test_what_cannot_be_measured_here_stays_with_the_machine_that_it_was_measured_on(run, monkeypatch):
+    monkeypatch.setitem(bench.PARTS, "in_page", list)  # where there is no browser
+    for options in ((), ("--parts", "in_page")):
+        page, lines = run(*options)
+        assert (page["in_page"], page["machines"]["in_page"]) == ([2], {"cpu": "old"})
+        assert len(lines) == (0 if options else 2 + 2)
+
+
 def test_a_part_that_is_none_is_named(run, capsys):
     with pytest.raises(SystemExit):
         run("--parts", "speed")

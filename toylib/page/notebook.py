@@ -148,7 +148,11 @@ def scoreboard(folder: str | Path = ".") -> Display:
         verdict = f'<span style="{style}">{claim["verdict"]}</span>{why}'
         named = f"{link}<br><small>{html.escape(claim['id'])}</small>"
         lines.append([named, verdict, shown_estimate(claim), html.escape(claim["measure"])])
-    shown = cards.html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard")
+    header, said = (
+        ("Claim", "Verdict", "Estimate", "Measure"),
+        "Every claim with its verdict and its estimate",
+    )
+    shown = cards.html_table(lines, header, "scoreboard", caption=said)
     summary = f"All {len(claims)} claims with their numbers, as a table"
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),

@@ -155,6 +155,9 @@ def test_the_table_shows_both_numbers_with_paper_and_chapter():
         assert printed.get_text() == row.published.printed
         assert ours.b.get_text() == row.shown
         assert ours.a["href"] == f"{row.chapter}.html"
+        assert f"# {ours.a.get_text()}\\n" in (BOOK / ours.a["href"]).with_suffix(".ipynb").read_text(
+            encoding="utf-8"
+        )
         assert (row.published.note or "the same quantity") in ours.get_text()
         assert they.get_text().startswith(row.outcome)
 

@@ -167,11 +167,17 @@ def counted(found: Sequence[Row]) -> str:
 # --- the page -----------------------------------------------------------------------------------------------
 
 
-def _line(row: Row) -> list[str]:
+def _title(folder: Path, chapter: str) -> str:
+    """A chapter's title, without formulas."""
+    with records.opened(folder / f"{chapter}.ipynb") as notebook:
+        return "".join(notebook["cells"][0]["source"]).partition("\n")[0].lstrip("# ")
+
+
+def _line(row: Row, title: str) -> list[str]:
     published, paper = row.published, PAPERS[row.published.paper]
     place = f"<a href='{paper.address}'>{html.escape(paper.name)}</a>, {html.escape(published.place)}"
     same = html.escape(published.note or "the same quantity")
-    link = f"<a href='{row.chapter}.html'>{row.chapter}</a>"
+    link = f"<a href='{row.chapter}.html'>{html.escape(title)}</a>"
     ours = f"<b>{html.escape(row.shown)}</b><br><small>{link}; {same}</small>"
     pill = f'<span class="tl-pill tl-{TOLD[row.outcome][2]}">{row.outcome}</span>'
     they = f"{pill}<br><small>{row.within}</small>"
@@ -185,7 +191,9 @@ def table(which: Sequence[Published], folder: str | Path = ".") -> Display:
     Raises: ValueError as `rows`.
     """
     found = rows(which, folder)
-    shown = stacked(("Result", "Published", "Ours", "They"), [_line(row) for row in found])
+    titles = {row.chapter: _title(Path(folder), row.chapter) for row in found}
+    lines = [_line(row, titles[row.chapter]) for row in found]
+    shown = stacked(("Result", "Published", "Ours", "They"), lines)
     sources = {(ours.chapter, ours.header) for row in found if isinstance(ours := row.published.ours, Entry)}
     tables = [table_stamp(Path(folder) / f"{name}.ipynb", list(header)) for name, header in sorted(sources)]
     stamps = {SCOREBOARD: content_stamp(records.read(folder)), TABLE: tables}

@@ -99,8 +99,8 @@ def drawing() -> str:
         f"width:100%;min-width:{0.85 * WIDTH:.0f}px;max-width:{WIDTH}px;height:auto"  # on a phone it scrolls
     )
     return (
-        f'<figure tabindex="0" style="margin:0;overflow-x:auto"><svg viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{escape(label)}" style="{size}">'
+        f'<figure tabindex="0" style="margin:0;overflow-x:auto">'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}" style="{size}">'
         f"{tip}{''.join(parts)}</svg></figure>"
     )
 

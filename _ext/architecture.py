@@ -95,9 +95,11 @@ def drawing() -> str:
         'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="currentColor"/></marker>'
         "</defs>"
     )
+    # on a phone it scrolls
+    size = f"width:100%;min-width:{0.85 * WIDTH:.0f}px;max-width:{WIDTH}px;height:auto"
     return (
-        f'<figure style="margin:0"><svg viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{escape(label)}" style="width:100%;max-width:{WIDTH}px;height:auto">'
+        '<figure tabindex="0" style="margin:0;overflow-x:auto">'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}" style="{size}">'
         f"{tip}{''.join(parts)}</svg></figure>"
     )
 

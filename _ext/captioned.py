@@ -2,18 +2,20 @@
 
 The captions stand in the cell's metadata (`toylib.captions`, one for each table that it shows), the values
 in what the notebook stores beside a figure's picture (`toylib.page.figures.facts`). The notebooks stay as
-they are.
+they are. Words that a cell shows or hands to the text stand as they were written, not as Python has them.
 """
 
 import html
 import json
 import re
+from ast import literal_eval
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
 FIGURE = "application/vnd.toylib.figure+json"
+GLUED = "application/papermill.record/text/plain"
 FOLDER = "_static/figures"
 TABLE = re.compile(r"<table\b[^>]*>")
 
@@ -33,6 +35,22 @@ def values(cell: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
+def _value(text: str) -> Any:
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None
+
+
+def as_written(data: dict[str, Any]) -> None:
+    """Keep what myst-nb would read as Python: "1,587" as two numbers, "2.42e+04" as 24200.0, quoted words."""
+    glued = "".join(data.get(GLUED, ""))
+    if (value := _value(glued)) is not None and not isinstance(value, str) and str(value) != glued:
+        data[GLUED] = repr(glued)
+    if set(data) == {"text/plain"} and isinstance(words := _value("".join(data["text/plain"])), str):
+        data["text/html"] = f"<p>{html.escape(words)}</p>"
+
+
 def add(cell: dict[str, Any], up: str) -> None:
     """Give a cell's tables their captions, and its figure's caption the link.
 
@@ -40,6 +58,7 @@ def add(cell: dict[str, Any], up: str) -> None:
     """
     words = list(cell["metadata"].get("toylib", {}).get("captions", []))
     for output in cell.get("outputs", []):
+        as_written(output.get("data", {}))
         page = "".join(output.get("data", {}).get("text/html", ""))
         if words and TABLE.search(page):
             output["data"]["text/html"] = captioned(page, words.pop(0))
@@ -74,4 +93,4 @@ def write(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", read)
     app.connect("build-finished", write)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}

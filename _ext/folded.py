@@ -58,6 +58,8 @@ def _by_last(tree: ast.Module) -> str:
     called = _called(last) if last is not None else ""
     if called == "table" and isinstance(last, ast.Call):
         return _table(last)
+    if called in ("weak_rules", "undecided"):
+        return "A table"
     if called.startswith("draw"):
         what = called.removeprefix("draw").strip("_").replace("_", " ")
         return f"Draws the figure{f': {what}' if what else ''}"

@@ -28,6 +28,7 @@ ASKED = {
         "do real networks have superposition",
         "does superposition exist in real models",
     ],
+    "book/published": ["replication", "published numbers", "do the numbers replicate", "literature"],
     "book/adversarial": ["adversarial examples", "adversarial training"],
     "book/geometry": ["geometry", "pentagon", "feature dimensionality"],
     "book/dynamics": ["learning dynamics", "training dynamics"],

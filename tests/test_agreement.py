@@ -135,11 +135,11 @@ def test_the_tables_show_both_numbers_and_link_each_chapter(claims):
 
 
 def test_pages_made_of_the_records_are_executed_after_all_others(tmp_path, monkeypatch):
-    for name in ("scoreboard", "agreement", "verdicts", "zebra"):
+    for name in ("scoreboard", "agreement", "published", "verdicts", "zebra"):
         (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": [], "metadata": {}}))
     order = []
     monkeypatch.setattr(commands, "_run", lambda path: order.append(path.stem) or 0)
     monkeypatch.setattr(commands, "_side_by_side", lambda paths: order.extend(p.stem for p in paths) or 0)
     assert commands.main(["execute", "--all", "--book", str(tmp_path)]) == 0
     assert order[0] == "zebra"
-    assert set(order[1:]) == {"agreement", "verdicts", "scoreboard"}
+    assert set(order[1:]) == {"agreement", "published", "verdicts", "scoreboard"}

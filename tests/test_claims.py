@@ -4,18 +4,20 @@ import json
 import math
 import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bad_input import table
+from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toylib import claims
 from toylib.claims import CONDITION, NULL, Claim, Reach, Rule, answer, seeds, verdict_of
 from toylib.evidence import Interval
-from toylib.page import cards
-from toylib.page.records import of_notebooks
+from toylib.page import cards, notebook
+from toylib.page.records import of_notebooks, read
 
 # --- one rule --------------------------------------------------------------------------------------------
 
@@ -61,6 +63,26 @@ def test_a_null_that_could_not_have_failed_is_no_test():
     )
     assert judged.verdict == "supported"
     assert "could not have failed: no test" in cards.verdict(judged._repr_mimebundle_()[claims.MIME])
+
+
+def test_every_table_of_a_card_says_what_it_is():
+    """By a caption to see or, where it stands open below its claim, a name; and no header is empty."""
+    found = read(Path(__file__).parent.parent / "book")
+    assert sum("operating" in record for record in found) > 20
+    for record in found:
+        for shown in (cards.prediction(record), cards.verdict(record)):
+            page = BeautifulSoup(shown, "html.parser")
+            for each in page.find_all("table"):
+                folded = each.find_parent("details") is not None
+                said = each.caption.get_text() if folded and each.caption else each.get("aria-label", "")
+                assert len(said.split()) >= 3, (record["id"], said)
+            folded = page.select("details table")
+            assert not folded or folded[-1].caption.get_text() == f"What else was found for {record['id']}"
+            assert all(head.get_text() for head in page.select("details th"))
+    board = BeautifulSoup(
+        notebook.scoreboard(Path(__file__).parent.parent / "book").data["text/html"], "html.parser"
+    )
+    assert board.table.caption.get_text()
 
 
 def test_a_claim_whose_own_rule_failed_is_never_supported_even_if_that_could_not_have_failed():

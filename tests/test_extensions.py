@@ -161,6 +161,24 @@ def of_table(*html: str) -> dict[str, Any]:
     return {"data": {"text/html": list(html)}}
 
 
+@pytest.mark.parametrize(
+    ("glued", "kept"),
+    [("1,587", "'1,587'"), ("2.42e+04", "'2.42e+04'"), ("0.50", "'0.50'")]
+    + [(same, same) for same in ("0.5", "85", "0.62 [0.60, 0.66]", "'right'", "none", "")],
+)
+def test_a_number_for_the_text_stands_as_it_was_written(glued: str, kept: str) -> None:
+    cell = {"metadata": {}, "outputs": [{"data": {captioned.GLUED: glued}}]}
+    captioned.add(cell, "../")
+    assert cell["outputs"][0]["data"] == {captioned.GLUED: kept}
+
+
+def test_words_that_a_cell_shows_are_shown_without_quotes() -> None:
+    cell = {"metadata": {}, "outputs": [{"data": {"text/plain": ["'a < b'"]}}, {"data": {"text/plain": "3"}}]}
+    captioned.add(cell, "../")
+    assert cell["outputs"][0]["data"]["text/html"] == "<p>a &lt; b</p>"
+    assert cell["outputs"][1]["data"] == {"text/plain": "3"}
+
+
 def test_each_table_of_a_cell_gets_its_caption_and_its_words_are_text() -> None:
     cell: dict[str, Any] = {
         "metadata": {"toylib": {"captions": ["Loss < 1, by density", "Shares"]}},

@@ -1,5 +1,6 @@
 """The rules that CONTRIBUTING gives for code and chapters, as far as a program can see them."""
 
+import ast
 import json
 import re
 from collections import Counter
@@ -83,6 +84,26 @@ def test_every_table_that_a_chapter_shows_has_a_caption() -> None:
             wrong += [f"{where} {words!r}" for words in captions if not 4 <= len(words.split()) <= 15]
     assert not wrong, "\n" + "\n".join(wrong)
     assert shown > 80
+
+
+def unseen(code: str) -> list[str]:
+    """What a cell calls to be looked at and does not show, as it is not the cell's last expression."""
+    tree = ast.parse(code)
+    calls = [node.value for node in tree.body[:-1] if isinstance(node, ast.Expr)]
+    shown = (ast.unparse(call.func) for call in calls if isinstance(call, ast.Call))
+    return [name for name in shown if name in ("notebook.table", "agreement.table", "published.table", "Lab")]
+
+
+def test_a_table_is_its_cells_last_expression() -> None:
+    assert unseen("notebook.table(rows, header)\nx = 1") == ["notebook.table"]
+    assert unseen("x = 1\nnotebook.table(rows, header)") == []
+    wrong = []
+    for chapter in CHAPTERS:
+        for cell in (cell for cell in cells(chapter) if cell["cell_type"] == "code"):
+            source = "".join(cell["source"])
+            if "%pip" not in source and unseen(source):
+                wrong.append(f"book/{chapter.stem}.ipynb, cell {cell['id']}, makes a table that nobody sees")
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 # pixels of a chapter's text at 1440 and 390; see book.css

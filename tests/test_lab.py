@@ -44,7 +44,7 @@ from toylib.page.lab import (
     small,
     small_module,
 )
-from toylib.studies import sharing, verdicts
+from toylib.studies import pairs, sharing, verdicts
 from toylib.training import evaluate, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -835,6 +835,89 @@ def test_the_matrix_is_the_papers_and_shows_the_bias(visit: Any) -> None:
     page.locator("#next").click()
     finished(page)
     assert page.locator("#through text.number").all_text_contents() != before
+
+
+def best_in_pairs(n: int, m: int, density: float, decay: float) -> int:
+    """Features with a place in the best layer whose dimensions hold one or two, of all such layers."""
+    importance = decay ** np.arange(n)
+    left_out, shared = float(pairs.variance(density)), float(pairs.interference(density)[0])
+    found = []
+    for places in itertools.product(range(3), repeat=n):  # left out, a dimension of its own, one of a pair
+        alone, paired = (sum(place == kind for place in places) for kind in (1, 2))
+        if paired % 2 == 0 and alone + paired // 2 <= m:
+            cost = np.choose(places, [left_out, 0, shared]) @ importance
+            found.append((cost, alone + paired))
+    return min(found)[1]
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "sparsity", "decay"),
+    [
+        (2, 1, 0.0, 1.0),
+        (2, 1, 0.6, 0.9),
+        (5, 2, 0.8, 0.9),
+        (5, 2, 0.5, 0.7),
+        (7, 3, 0.7, 0.6),
+        (3, 3, 0.9, 1.0),
+    ],
+)
+def test_the_phase_diagram_says_which_pairs_are_best(
+    visit: Any, n: int, m: int, sparsity: float, decay: float
+) -> None:
+    page = visit(Lab(preset="pentagon", n=n, m=m, sparsity=sparsity, decay=decay, speed="fast", steps=100))
+    finished(page)
+    page.locator("#phases summary").click()
+    said = page.locator("#here").inner_text()
+    possible = min(m, n - m)
+    expect(page.locator("#diagram circle.here")).to_have_count(possible)
+    if not possible:
+        assert said.startswith("There is a dimension for each feature")
+        return
+    assert f"So {best_in_pairs(n, m, 1 - sparsity, decay)} of {n} have a place in pairs" in said
+    counts = page.locator("#counts dd").first.inner_text().split()[0]
+    assert f"the model above represents {counts}" in said
+
+
+def test_the_border_in_the_page_is_that_of_toylib(visit: Any) -> None:
+    densities = np.array([1.0, 0.95, 0.5, 0.2, 0.1, 0.03, 0.005])
+    ask = "async ([source, densities]) => {" + MODULE + "return densities.map(L.leastRatio); }"
+    got = visit(Lab(speed="slow")).evaluate(ask, [SOURCE, densities.tolist()])
+    np.testing.assert_allclose(got, pairs.least_ratio(densities), rtol=0.02)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_mark_on_the_phase_diagram_moves_with_the_sliders(visit: Any, width: int, theme: str) -> None:
+    lab = Lab(preset="pentagon", n=2, m=1, decay=0.8, sparsity=0.5, speed="fast", steps=100)
+    page = visit(lab, theme=theme, viewport={"width": width, "height": 800})
+    finished(page)
+    page.locator("#phases summary").click()
+
+    def mark() -> tuple[float, float]:
+        circle = page.locator("#diagram circle.here")
+        return float(circle.get_attribute("cx")), float(circle.get_attribute("cy"))
+
+    x, y = mark()
+    page.locator("#sparsity").press("ArrowRight")
+    finished(page)
+    sparser = mark()
+    assert sparser[0] > x
+    assert sparser[1] == y
+    page.locator("#decay").press("ArrowLeft")
+    finished(page)
+    assert mark()[0] == sparser[0]
+    assert mark()[1] > y
+    ticks = page.locator("#diagram text").evaluate_all(
+        "all => all.map(t => t.getBoundingClientRect().height)"
+    )
+    assert min(ticks) >= 9
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#task").select_option("copy")
+    finished(page)
+    expect(page.locator("#diagram circle.here")).to_have_count(0)
+    expect(page.locator("#here")).to_have_text(
+        "The theory is of the ReLU output model, with independent features."
+    )
 
 
 def test_a_feature_that_is_pointed_at_stands_out_in_every_picture(visit: Any) -> None:
@@ -1825,7 +1908,9 @@ def test_widget_and_page_carry_the_same_module_byte_for_byte() -> None:
     lab = Lab()
     folder = ROOT / "toylib" / "page" / "lab"
     module = b"\n".join((folder / f"{part}.mjs").read_bytes() for part in PARTS)
-    assert str(lab._esm).encode() == module
+    border, _, rest = str(lab._esm).encode().partition(b"\n")  # the one line that toylib computes
+    assert border.startswith(b"const BORDER = [[1.0, ")
+    assert rest == module
     assert module in lab.html().encode()
     assert b"</script" not in module.lower()
     assert b"<!--" not in module

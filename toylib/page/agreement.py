@@ -59,7 +59,7 @@ def outcome(toy: Mapping[str, Any], real: Mapping[str, Any] | None) -> str:
     return DISAGREE if failed["reverse"] else UNDECIDED
 
 
-def _rule(claims: Mapping[str, Mapping[str, Any]], where: Where) -> Mapping[str, Any]:
+def rule_of(claims: Mapping[str, Mapping[str, Any]], where: Where) -> Mapping[str, Any]:
     """A claim's rule by name, its first if there is none."""
     rules = claims[where.claim]["rules"]
     found = [rule for rule in rules if where.rule in ("", rule["name"])]
@@ -80,8 +80,8 @@ def rows(claims: Sequence[Mapping[str, Any]]) -> list[Row]:
         refuse(f"claims must have those that the page speaks of; missing {missing}", sorted(by_id))
     found = []
     for prediction in PREDICTIONS:
-        toy = _rule(by_id, prediction.toy)
-        real = _rule(by_id, prediction.real) if prediction.real else None
+        toy = rule_of(by_id, prediction.toy)
+        real = rule_of(by_id, prediction.real) if prediction.real else None
         why = prediction.why
         if prediction.real and by_id[prediction.real.claim]["verdict"] == NOT_TESTED:
             real, why = None, by_id[prediction.real.claim]["why"]
@@ -117,7 +117,7 @@ def _side(rule: Mapping[str, Any] | None, claim: Mapping[str, Any] | None, why: 
     )
 
 
-def _stacked(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def stacked(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table whose rows become blocks on a phone, each entry below the name of its column."""
     head = "".join(f"<th>{name}</th>" for name in header)
     body = "".join(
@@ -149,7 +149,7 @@ def table(folder: str | Path = ".") -> Display:
             _side(row.real, by_id[real.claim] if real else None, row.why),
             _pill(row.outcome, TOLD[row.outcome][2]),
         ])  # fmt: skip
-    shown = _stacked(("Prediction", "Toys", "Real networks", "They"), lines)
+    shown = stacked(("Prediction", "Toys", "Real networks", "They"), lines)
     return Display(counted(found), **{"text/html": shown, SCOREBOARD: content_stamp(claims)})
 
 
@@ -176,7 +176,7 @@ def discussion(folder: str | Path = ".") -> Display:
     rows(claims)
     by_id = {claim["id"]: claim for claim in claims}
     lines = [[html.escape(sentence.says), _tested(sentence, by_id)] for sentence in SENTENCES]
-    shown = _stacked(("The Discussion", "Tested"), lines)
+    shown = stacked(("The Discussion", "Tested"), lines)
     n = sum(bool(sentence.claims) for sentence in SENTENCES)
     text = f"{len(SENTENCES)} statements, {n} of them tested"
     return Display(text, **{"text/html": shown, SCOREBOARD: content_stamp(claims)})

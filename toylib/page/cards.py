@@ -89,7 +89,8 @@ def _operating(record: Mapping[str, Any]) -> str:
         [f"if {worlds[world]}", *(f"{chance:.1%}" for chance in chances.values())]
         for world, chances in found["verdicts"].items()
     ]
-    verdicts = html_table(lines, ("the verdict", *next(iter(found["verdicts"].values()))))
+    across = ("the verdict", *next(iter(found["verdicts"].values())))
+    verdicts = html_table(lines, across, caption="How often each verdict comes, by what is true")
     lines = [
         [html.escape(name), str(chances["streams"])]
         + [f"{chances[world]:.1%}" for world in (BOUND, BEYOND, MEASURED)]
@@ -101,23 +102,30 @@ def _operating(record: Mapping[str, Any]) -> str:
     told = "; ".join(f"{html.escape(name)} ({why})" for name, why in others.items())
     left = f"<p>Not simulated, and taken as found: {told}.</p>" if told else ""
     title = f"How often it errs, in {found['n']:,} simulated runs"
-    table = html_table(lines, (*header, "weakness", "able with"))
+    told_of_rules = "How often each rule holds, by what is true, and what would mend a weak one"
+    table = html_table(lines, (*header, "weakness", "able with"), caption=told_of_rules)
     return f"<details><summary>{title}</summary>{verdicts}{table}{left}</details>"
 
 
 def html_table(
-    lines: Iterable[Iterable[str]], header: Iterable[str], kind: str = "", *, name: str = ""
+    lines: Iterable[Iterable[str]],
+    header: Iterable[str],
+    kind: str = "",
+    *,
+    name: str = "",
+    caption: str = "",
 ) -> str:
     """Wide tables scroll inside their own box: the page stays as wide as a phone.
 
     name: what the table is, for those who hear the page; where it has a caption to see, none is needed.
     """
     named = f' aria-label="{html.escape(name)}"' if name else ""
+    said = f"<caption><span>{html.escape(caption)}</span></caption>" if caption else ""
     head = "".join(f"<th>{name}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
     return (
-        f'<div style="overflow-x:auto"><table class="docutils {kind}"{named}><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div style="overflow-x:auto"><table class="docutils {kind}"{named}>{said}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -166,7 +174,8 @@ def verdict(record: Mapping[str, Any], again: Mapping[str, Any] | None = None) -
                 shown = html.escape(value) if isinstance(value, str) else _number(value)
                 further.append((f"{title}{': ' if title else ''}{html.escape(name)}", shown))
         parts += [rerun.button(record), strip(record, runs_of(record, again)), _operating(record)]
-        parts.append(f"<details><summary>Further numbers</summary>{html_table(further, ('', ''))}</details>")
+        table = html_table(further, ("number", "found"), caption=f"What else was found for {record['id']}")
+        parts.append(f"<details><summary>Further numbers</summary>{table}</details>")
     return f'<div class="claim claim-{record["verdict"].replace(" ", "-")}">{"".join(parts)}</div>'
 
 

@@ -95,7 +95,8 @@ def _shown(value: object) -> str:
     if isinstance(value, int | np.integer):
         return f"{value:,}"
     if isinstance(value, float | np.floating):
-        return f"{value:.3g}"
+        large = 1e4 <= abs(value) < 1e7  # 24,200 and not 2.42e+04
+        return f"{float(f'{value:.3g}'):,.0f}" if large else f"{value:.3g}"
     if hasattr(value, "_repr_html_"):
         return value._repr_html_()
     return html.escape(str(value))
@@ -148,7 +149,11 @@ def scoreboard(folder: str | Path = ".") -> Display:
         verdict = f'<span style="{style}">{claim["verdict"]}</span>{why}'
         named = f"{link}<br><small>{html.escape(claim['id'])}</small>"
         lines.append([named, verdict, shown_estimate(claim), html.escape(claim["measure"])])
-    shown = cards.html_table(lines, ("Claim", "Verdict", "Estimate", "Measure"), "scoreboard")
+    header, said = (
+        ("Claim", "Verdict", "Estimate", "Measure"),
+        "Every claim with its verdict and its estimate",
+    )
+    shown = cards.html_table(lines, header, "scoreboard", caption=said)
     summary = f"All {len(claims)} claims with their numbers, as a table"
     return Display(
         "\n".join(f"{claim['id']}: {claim['verdict']}" for claim in claims),

@@ -18,7 +18,7 @@ from ..evidence import with_interval
 
 FRONT_PAGE = "scoreboard"
 # pages that are made of the other chapters' records, executed after them
-READ_ALL = ("agreement", "verdicts", FRONT_PAGE)
+READ_ALL = ("agreement", "published", "verdicts", FRONT_PAGE)
 ADDED = {"digest", "operating"}  # what records of before have not
 LEVELS = ("easy", "medium", "hard")
 

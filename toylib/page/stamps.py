@@ -112,7 +112,9 @@ def stale(path: str | Path) -> list[str]:
         executed = [c["execution_count"] is not None for c in notebook["cells"] if c["cell_type"] == "code"]
         cells = cells_digest(notebook, path.parent)
         recorded = notebook["metadata"].get("toylib", {}).get("cells")
-        tables = [b[TABLE] for b in bundles if TABLE in b]
+        # one, or a list of what a page reads of several
+        read_tables = [b[TABLE] for b in bundles if TABLE in b]
+        tables = [t for of in read_tables for t in (of if isinstance(of, list) else [of])]
         read_from = [(path.with_name(f"{t['chapter']}.ipynb"), list(map(str, t["header"]))) for t in tables]
     if not made_by or not all(executed):
         return ["it has not been executed from first to last"]

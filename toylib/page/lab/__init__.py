@@ -20,9 +20,11 @@ from typing import Any
 
 import anywidget
 import ipywidgets
+import numpy as np
 import traitlets
 
 from ...checks import checked, choice, number, refuse, whole_number
+from ...studies.pairs import least_ratio
 
 PARTS = ["model", "measures", "pictures", "exercises", "controls"]
 
@@ -31,7 +33,14 @@ def _read(part: str) -> str:
     return Path(__file__).with_name(f"{part}.mjs").read_text(encoding="utf-8")
 
 
-SOURCE = "\n".join(_read(part) for part in PARTS)
+def _border() -> str:
+    """From which importance on, as a share of its partner's, a feature is stored opposite it: by density."""
+    densities = np.geomspace(1, 0.005, 49)
+    ratios = [float(f"{ratio:.4g}") for ratio in least_ratio(densities)]
+    return f"const BORDER = {json.dumps([list(map(float, np.round(densities, 6))), ratios])}; // of toylib's"
+
+
+SOURCE = "\n".join([_border(), *(_read(part) for part in PARTS)])
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # the book's theme puts outputs on light grey in dark mode; a lab brings its own background

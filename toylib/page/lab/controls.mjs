@@ -119,6 +119,7 @@ input[type=range] { display: block; width: 100%; height: 28px; margin: 0; accent
 .status { margin-top: 10px; font-size: 14px; font-variant-numeric: tabular-nums; }
 button.icon { padding: 0 9px; } button.icon svg { width: 20px; height: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 .save button { min-height: 32px; font-size: 13px; } [data-feature] { cursor: pointer; } .cell { stroke: none; } .number { font-size: 11px; fill: var(--ink); }
+.here { fill: var(--accent); stroke: var(--panel); stroke-width: 1.5; } #here { font-size: 14px; margin: 4px 0; min-height: 8.8em; }
 .need { align-self: center; } .need > * { align-self: center; } .need .legend { line-height: 1.3; }
 details { margin-top: 4px; font-size: 13px; } summary { cursor: pointer; color: var(--soft); padding: 4px 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -135,7 +136,7 @@ th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--lin
 @container (min-width: 620px) {
   .lab { padding: 18px; } .top .field { flex-basis: 240px; }
   .stage { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); gap: 12px; } .side { grid-area: 1 / 2; } .controls { grid-column: 1 / -1; gap: 10px 20px; }
-  .sliders { grid-template-columns: repeat(4, minmax(0, 1fr)); } .need { grid-column: 2 / -1; } .others { grid-template-columns: repeat(3, minmax(0, 1fr)); } #speed, #seed, #steps, #probe { min-width: 0; } #through { max-width: 460px; }
+  .sliders { grid-template-columns: repeat(4, minmax(0, 1fr)); } .need { grid-column: 2 / -1; } .others { grid-template-columns: repeat(3, minmax(0, 1fr)); } #speed, #seed, #steps, #probe { min-width: 0; } #through, #diagram { max-width: 460px; }
 }
 @container (min-width: 860px) { .more { display: inline; } }
 @media print { .top, .controls, details { display: none; } }
@@ -196,6 +197,10 @@ const PAGE = `
   <details id="beside"><summary>The same start at five sparsities</summary>
     <p class="legend">Each is trained to its end with the other settings as they are. Colours are those of the picture above.</p>
     <div class="beside">${BESIDE.map(() => `<figure><svg role="img" viewBox="0 0 ${WIDE} ${HIGH}" aria-label="not trained yet"></svg><figcaption></figcaption></figure>`).join("")}</div></details>
+  <details id="phases"><summary>You are here: the phase diagram</summary>
+    <p class="legend">What the theory makes of a feature for which no dimension is left: it is left out, or stored opposite another. Upwards: its importance as a share of the other's. A mark for each pair that there could be.</p>
+    <svg id="diagram" role="img" viewBox="0 0 ${DIAGRAM.join(" ")}" aria-labelledby="here"></svg>
+    <p id="here"></p></details>
   <details id="matrix"><summary>What each feature gives each output</summary>
     <p class="legend">A column for each feature, on alone; a row for each output; b is the bias. Without a ReLU on the hidden layer it is the paper's W<sup>T</sup>W.</p>
     <svg id="through" role="img" viewBox="0 0 ${SQUARE + 60} ${SQUARE}" aria-label="A matrix: columns are features, rows are outputs; blue is positive, orange negative. The table below has the weights it is made of."></svg></details>
@@ -589,6 +594,7 @@ class Lab {
     on(part.numbers, "toggle", () => this.table());
     on(part.beside, "toggle", () => this.compare());
     on(part.matrix, "toggle", () => this.drawSide());
+    on(part.phases, "toggle", () => this.drawHere());
     on(part.probe, "change", () => this.probeAt(part.probe.value === "" ? null : Number(part.probe.value)));
     for (const svg of [part.view, part.bars]) {
       on(svg, "pointerover", event => event.pointerType !== "touch" && !this.held && this.light(event.target.closest("[data-feature]")));
@@ -805,6 +811,7 @@ class Lab {
   drawSide() {
     const {trainer, part, seen} = this, look = {dark: this.dark, lit: this.lit};
     if (part.matrix.open) drawMatrix(part.through, trainer, look);
+    this.drawHere();
     drawBars(part.bars, trainer, seen, look);
     drawLoss(part.loss, trainer, seen);
     const [dead, mono, poly] = seen.counts, ratio = seen.reference > 0 ? short(seen.loss / seen.reference) : null;
@@ -822,6 +829,15 @@ class Lab {
     const words = counted(...entries);
     if (words !== this.words) part.counts.innerHTML = this.words = words;
     if (!this.running || performance.now() - this.spoken > REFRESH) this.speak();
+  }
+
+  /** Where the settings are on the phase diagram, and what the theory makes of them beside the model in hand. */
+  drawHere() {
+    const {part, state, seen} = this;
+    if (!part.phases.open) return;
+    const pairs = pairsOf(state), words = whereabouts(state, pairs, seen.nRepresented);
+    drawPhases(part.diagram, state, pairs);
+    if (part.here.textContent !== words) part.here.textContent = words;
   }
 
   /** What the model is, with `prefix` in front of it until training goes on. */

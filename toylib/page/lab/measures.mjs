@@ -288,3 +288,38 @@ export function unpack(text) {
   const unit = 2 ** (digits[0] - 32) / HALF;
   return Array.from({length: (digits.length - 1) / 3}, (_, k) => unit * (4096 * digits[3 * k + 1] + 64 * digits[3 * k + 2] + digits[3 * k + 3] - HALF));
 }
+
+// --- the phase diagram -----------------------------------------------------------------------------------
+
+/** The importance, as a share of its partner's, from which on a feature of this density is stored opposite it. */
+export function leastRatio(density) {
+  const [densities, ratios] = BORDER, k = Math.max(1, densities.filter(p => p >= density * (1 - 1e-6)).length);
+  if (k >= densities.length) return ratios.at(-1);
+  const share = Math.log(densities[k - 1] / density) / Math.log(densities[k - 1] / densities[k]);
+  return ratios[k - 1] * (ratios[k] / ratios[k - 1]) ** share;
+}
+
+/**
+ * The pairs that a layer of independent features could make, the most worthwhile first: an extra feature opposite the
+ * least important one that has a dimension, the next opposite the next. Null where there is no such theory.
+ */
+export function pairsOf({task, n, m, sparsity, decay, sets}) {
+  if (task !== "output" || sets !== "none") return null;
+  const needs = leastRatio(1 - sparsity);
+  return Array.from({length: Math.max(0, Math.min(m, n - m))}, (_, k) => {
+    const ratio = decay ** (2 * k + 1);
+    return {extra: m + k, partner: m - 1 - k, ratio, together: ratio > needs};
+  });
+}
+
+/** Where a state is on the phase diagram, in words, beside the features that its model represents. */
+export function whereabouts({n, m, sparsity}, pairs, nRepresented) {
+  if (!pairs) return "The theory is of the ReLU output model, with independent features.";
+  const have = `the model above represents ${nRepresented}`;
+  if (!pairs.length) return `There is a dimension for each feature; ${have}.`;
+  const needs = leastRatio(1 - sparsity), share = r => (r < 0.095 ? r.toFixed(3) : r.toFixed(2));
+  const least = needs <= 1 ? `it takes ${share(needs)} of the other's importance to be stored opposite it` : "no feature is worth storing opposite another";
+  const each = pairs.map(({extra, partner, ratio, together}) => `feature ${extra} has ${share(ratio)} of feature ${partner}'s: ${together ? "together" : "left out"}`);
+  const total = m + pairs.filter(({together}) => together).length;
+  return `At density ${short(1 - sparsity)} ${least}; ${each.join("; ")}. So ${total} of ${n} have a place in pairs; ${have}${nRepresented > total ? ", more than pairs hold" : ""}.`;
+}

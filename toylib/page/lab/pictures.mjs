@@ -256,6 +256,33 @@ function drawMatrix(svg, {model}, {lit}) {
   pen.trim();
 }
 
+const DIAGRAM = [340, 216];
+const LEAST = 0.02; // share of importance at the diagram's foot
+
+/** The phase diagram of an extra feature, and where the pairs that this state allows are on it. */
+function drawPhases(svg, {sparsity}, pairs) {
+  const pen = new Pen(svg), [wide, high] = DIAGRAM, left = 34, top = 8, right = wide - 8, foot = high - 34, [densities, ratios] = BORDER;
+  const x = p => left + ((right - left) * Math.log(p)) / Math.log(densities.at(-1)), y = r => top + ((foot - top) * Math.log(clamp(r, [LEAST, 1]))) / Math.log(LEAST);
+  const points = densities.map((p, k) => [x(p), y(ratios[k])]).map(at => at.map(c => c.toFixed(1)).join(" "));
+  pen.draw("rect", {x: left, y: top, width: right - left, height: foot - top, style: "fill:var(--line)", class: "cell"});
+  pen.draw("path", {d: `M${points.join("L")}L${right} ${foot}V${top}Z`, style: "fill:color-mix(in oklab, var(--poly) 30%, var(--panel))", class: "cell"});
+  pen.draw("path", {d: `M${points.join("L")}`, class: "axis"});
+  for (const p of [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]) {
+    pen.draw("path", {d: `M${x(p).toFixed(1)} ${foot}v4`, class: "axis"});
+    pen.draw("text", {x: x(p), y: foot + 15, "text-anchor": "middle", class: "tick"}, String(p));
+  }
+  for (const r of [1, 0.5, 0.2, 0.1, 0.05, 0.02]) pen.draw("text", {x: left - 5, y: y(r) + 4, "text-anchor": "end", class: "tick"}, String(r));
+  pen.draw("text", {x: right, y: high - 4, "text-anchor": "end", class: "tick"}, "density; to the right sparser");
+  pen.draw("text", {x: left + 8, y: foot - 10, class: "number"}, "left out");
+  pen.draw("text", {x: right - 8, y: foot - 10, "text-anchor": "end", class: "number"}, "stored opposite");
+  const here = x(1 - sparsity), isRight = here > (left + right) / 2;
+  for (const [k, {ratio}] of (pairs ?? []).entries()) {
+    pen.draw("circle", {cx: here, cy: y(ratio), r: 5.5, class: "here"});
+    if (!k) pen.draw("text", {x: here + (isRight ? -11 : 11), y: y(ratio) + 5, "text-anchor": isRight ? "end" : "start", class: "number"}, "you are here");
+  }
+  pen.trim();
+}
+
 /** The picture as a PNG's blob, with the colours it has on the page. */
 async function pictureOf(svg, lab, style) {
   const copy = svg.cloneNode(true), colours = getComputedStyle(lab), [, , wide, high] = svg.getAttribute("viewBox").split(" ").map(Number);

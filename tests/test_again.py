@@ -54,6 +54,7 @@ def test_rate_and_steps_are_changed_once_also_where_they_are_the_usual_ones_and_
     assert found["on"] == [5, 0.005, "torch"]
 
 
+@pytest.mark.slow
 def test_seeds_of_claims_can_be_shifted(tmp_path):
     plain, shifted = under(tmp_path), under(tmp_path, AGAIN_SEEDS="3")
     assert plain["told"][:2] == shifted["told"][:2] == [20, 0.01]

@@ -106,6 +106,7 @@ def test_gradient_attack_is_masked_where_outputs_are_shut_and_the_analytic_one_i
     assert (analytic_attack(model, empty, ONE, 0.2) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["analytic", "gradient", "random"])
 def test_training_against_attacks_lowers_the_error_under_attack(kind: str) -> None:
     features = SparseFeatures(12, 0.1)

@@ -148,6 +148,7 @@ def test_alone_the_data_come_from_the_repository_that_toylib_was_installed_from(
     repository.with_name("moved").rename(repository)
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 def test_alone_and_out_of_reach_one_sentence_says_what_to_do(installed, tmp_path):
     packages, repository = installed

@@ -144,6 +144,7 @@ def built(case):
     return model, SparseFeatures(5, density, 0.8 ** np.arange(5), signed=case["signed"], **case["sets"])
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(cases())
 def test_training_is_that_of_autograd_in_double_precision_or_refused_by_name(case):
@@ -174,6 +175,7 @@ def test_training_is_that_of_autograd_in_double_precision_or_refused_by_name(cas
     oracle.assert_same(run, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(cases(), st.sampled_from([1, 40]))
 def test_evaluation_is_that_of_double_precision_for_one_model_and_for_many(case, copies):

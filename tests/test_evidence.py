@@ -24,6 +24,7 @@ def test_bootstrap_of_a_mean_matches_the_normal_interval():
     assert interval.high == pytest.approx(values.mean() + half, abs=0.25 * half)
 
 
+@pytest.mark.slow
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(1)
     covered = sum(

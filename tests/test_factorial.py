@@ -252,6 +252,7 @@ def test_two_dask_workers_that_lose_one_midway_give_the_bits_of_one_process(tmp_
             np.testing.assert_array_equal(value, other_value)
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("options", "message"),

@@ -187,6 +187,7 @@ def _channels(y):
     return y[:, None, None] if y.ndim == 1 else y
 
 
+@pytest.mark.slow
 def test_mobilenets_own_graph_computes_what_the_network_written_in_torch_does(monkeypatch):
     if find_spec("nudity") is None:
         pytest.skip("nudity is not installed")

@@ -215,6 +215,7 @@ def in_a_new_process(sources, seed):
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 @given(st.lists(SOURCES, min_size=60, max_size=60))
 @settings(max_examples=1, phases=[Phase.generate])  # each example is a process
 def test_a_new_process_gives_every_class_the_identity_that_it_had(drawn):

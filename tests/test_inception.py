@@ -144,6 +144,7 @@ def test_an_untrained_network_has_other_kernels_that_keep_the_signals_size(at, n
         assert 0.1 < drawn(x).std() / x.std() < 10
 
 
+@pytest.mark.slow
 def test_photographs_count_as_named_if_the_archives_word_for_the_output_is_theirs(at):
     network = load_inception(at[0], archive=at[1])
     pixels, labels = images.photographs()
@@ -378,6 +379,7 @@ def test_make_inception_fetches_reads_and_records_and_goes_on_where_it_was(serve
     assert json.loads(page.read_text())["networks"] == record["networks"]
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("options", "status", "message"),

@@ -223,6 +223,7 @@ def test_the_record_holds_every_part_and_is_small():
     assert stored["seconds"] < 900
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 def test_the_script_names_a_page_that_it_cannot_write_before_any_work():
     done = subprocess.run(

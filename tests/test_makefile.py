@@ -181,6 +181,7 @@ def test_pages_are_made_of_the_table_of_contents_alone_whatever_the_folder_is_ca
     assert pages == {"front", "other", "index", "genindex", "search", "404"}
 
 
+@pytest.mark.slow
 def test_the_benchmark_starts() -> None:
     status, text = said(sys.executable, "tests/bench.py", "--help")
     assert status == 0, text
@@ -317,6 +318,7 @@ def test_pip_follows_what_is_kept_of_its_configuration_files_and_nothing_else(tm
     }
 
 
+@pytest.mark.slow
 def test_a_package_lands_in_this_environment_whatever_pip_is_told(tmp_path: Path) -> None:
     made = [sys.executable, "-m", "venv", str(tmp_path / "env")]
     subprocess.run(made, check=True, capture_output=True)
@@ -469,6 +471,7 @@ def no_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 def test_where_there_is_no_browser_and_none_can_be_had_a_sentence_says_so_within_seconds(
     no_browser: Path,
@@ -490,6 +493,7 @@ def test_where_there_is_no_browser_and_none_can_be_had_a_sentence_says_so_within
         pass
 
 
+@pytest.mark.slow
 def test_a_stub_that_fails_and_one_that_hangs_are_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -511,6 +515,7 @@ def test_a_stub_that_fails_and_one_that_hangs_are_passed_over(
         assert running.is_connected()
 
 
+@pytest.mark.slow
 def test_a_download_from_where_nothing_answers_ends_within_seconds(
     no_browser: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

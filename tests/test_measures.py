@@ -399,6 +399,7 @@ def test_contributions_follow_a_target_that_mixes_features():
     torch.testing.assert_close(C, one([[0.7, 0.0], [0.0, 0.9]]))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.booleans())
 def test_measures_of_x_and_of_its_absolute_value_are_those_of_the_formulas_bit_for_bit(seed, absolute):
     """What the chapters' stored counts rest on: for these targets the general rule is the plain one."""

@@ -52,6 +52,7 @@ def test_an_executed_book_is_up_to_date_and_executes_nothing_again(book, capsys)
     assert capsys.readouterr().out.count("up to date") == 3
 
 
+@pytest.mark.slow
 def test_claims_are_printed_and_written(book, tmp_path, capsys):
     target = tmp_path / "new" / "claims.json"
     assert commands.main(["claims", "--book", str(book), "--json", str(target)]) == 0
@@ -130,6 +131,7 @@ def test_a_chapter_whose_process_is_killed_has_failed(book, monkeypatch):
     assert commands._side_by_side([book / "chapter.ipynb"] * 3) == 2
 
 
+@pytest.mark.slow
 def test_exercises_are_read_from_the_chapters_and_a_new_one_makes_their_page_stale(book):
     chapter = book / "chapter.ipynb"
     page = write(
@@ -181,6 +183,7 @@ def test_a_chapter_that_was_never_executed_is_stale(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_failing_chapter_is_named_and_its_old_outputs_stay(book, capfd):
     chapter = book / "chapter.ipynb"
     edit(chapter, lambda nb: nb["cells"][2].update(source="raise RuntimeError('broken on purpose')"))

@@ -39,6 +39,7 @@ def test_random_vectors_have_an_overlap_of_one_within_its_interval():
     assert found.estimate > overlaps.welch(3000, 40)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     held = [
         f.low <= 1 <= f.high

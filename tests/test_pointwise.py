@@ -216,6 +216,7 @@ def test_the_record_holds_every_layer_in_every_way_and_is_small():
     assert stored["seconds"] < 1200
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 def test_the_script_names_a_page_that_it_cannot_write_before_any_work():
     done = subprocess.run(

@@ -39,6 +39,7 @@ def loaded():
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_layers", "d_mlp", "n_start", "n_end"),
     [("SmolLM2", 30, 1536, 1, 0), ("MiniLM", 6, 1536, 1, 1), ("Whisper", 6, 2048, 4, 0)],
@@ -105,6 +106,7 @@ def test_a_paragraph_surprises_whisper_less_than_its_words_in_order_of_the_alpha
     assert surprise(reader, " ".join(sorted(PARAGRAPH.split()))) > surprise(reader, PARAGRAPH) + 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_redrawn_matrices_have_the_scale_of_the_trained_ones_and_vectors_stay(loaded, name):
     reader = loaded(name)

@@ -403,6 +403,7 @@ def test_a_setting_that_is_not_a_number_is_found_again(tmp_path, monkeypatch):
     once()
 
 
+@pytest.mark.slow
 def test_all_modules_that_train_count_in_what_is_stored():
     program = "import sys, toylib.training; print(*(n for n in sys.modules if n.startswith('toylib.')))"
     found = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)

@@ -110,6 +110,7 @@ def test_claim_1_does_not_hold_for_a_null(nulls, name):
     assert not holds(contrast(fractions(sparse, r), fractions(dense, r)))
 
 
+@pytest.mark.slow
 def test_claim_1_holds_by_chance_no_more_often_than_its_interval_says():
     """Streams that differ, layers of a stream that are alike, and a true contrast at the bound."""
     rng = np.random.default_rng(0)

@@ -66,6 +66,7 @@ def simulated(found):
     return evidence.Interval(found.estimate, float(low[0]), float(high[0])).over(found.streams)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_streams", [16, 32])
 @pytest.mark.parametrize(("draw", "of"), KINDS, ids=lambda value: value.__name__)
 def test_where_the_truth_lies_at_the_bound_no_more_than_one_run_in_twenty_is_called_supported(

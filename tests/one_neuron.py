@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from language import LAYERS, TOGETHER, Text, of_layer, of_words
+from language import TOGETHER, Text, of_layer, of_words
 from passages import SOURCES, fetch, of_source
 from vision import N_STIMULI, Stimuli, stored
 
@@ -35,15 +35,17 @@ ROOT = Path(__file__).resolve().parents[1]
 SPELLED = ROOT / "book" / "data" / "spelled_alike.json"
 WEIGHTS = {"trained": None, "redrawn": 0}
 AGAIN = 1  # the seed of a second draw of weights, and of a second dictionary
-TAKEN = {"SmolLM2": [0, 1, 15, 29], "MiniLM": [0, 1, 5], "Whisper": [0, 1, 5]}  # layers of units taken out
-N_PASSAGES, N_TOKENS, OTHER_DIRECTIONS = 24, 32, 1000
+LAYERS = {"SmolLM2": [0, 1, 2, 4, 8, 14, 20, 29]}  # that are counted in; of the others all
+TAKEN = {"SmolLM2": [0, 1, 29], "MiniLM": [0, 5], "Whisper": [0, 5]}  # layers of units taken out
+EVERY = 4  # neurons of which one is asked for its tokens, and as many rotated axes
+N_PASSAGES, N_TOKENS, OTHER_DIRECTIONS = 20, 32, 1000
 SEEN = {  # what reads the pointwise layers whose units are taken out
     vision.EFFICIENTNET: {f"_blocks.{k}._expand_conv": f"_blocks.{k}._depthwise_conv" for k in (5, 9, 13)},
     vision.MOBILENET: {
         f"Conv2d_{k}_pointwise.conv": f"Conv2d_{k + 1}_depthwise" for k in (5, 9, 12)
     },
 }  # fmt: skip
-N_IMAGES, N_GROUPS = 48, 24
+N_IMAGES, N_GROUPS = 32, 16
 
 
 def thousandths(values) -> list:
@@ -58,8 +60,8 @@ def counts(text: Text, activity: np.ndarray, seed: int) -> dict:
     at, found = text.inner, {}
     half = text.document[at] // TOGETHER % 2 == 0
     shown = {"token": text.token[at], "pair": np.stack([text.before, text.token], 1)[at]}
-    turned = activity @ random_rotation(activity.shape[1], seed).numpy()
-    for axes, values in (("neurons", activity), ("rotated", turned)):
+    turned = activity @ random_rotation(activity.shape[1], seed).numpy()[:, ::EVERY]
+    for axes, values in (("neurons", activity[:, ::EVERY]), ("rotated", turned)):
         held = {what: held_by_few(values[at], places, half) for what, places in shown.items()}
         found[axes] = [int((one >= 0.5).sum()) for one in held.values()]
         found[f"{axes}, median"] = thousandths([np.median(one) for one in held.values()])
@@ -132,7 +134,7 @@ def of_reader(name: str, texts: list[str], folder: Path) -> dict:
         own["taken"] = [
             part(
                 folder / f"{name}-{weights}-taken-{k}.json",
-                lambda r=reader, k=k: taken_out(r, texts, k, others=k == 0),
+                lambda r=reader, k=k: taken_out(r, texts, k, others=k == 0 and r is base),
             )
             for k in TAKEN[name][: None if seed is None else 1]
         ]

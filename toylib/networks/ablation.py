@@ -158,7 +158,6 @@ def spread(amounts: Float[np.ndarray, "n_units n"]) -> Float[np.ndarray, " n_uni
 # --- vision networks ----------------------------------------------------------------------------------
 
 
-@torch.no_grad()
 def class_changes(
     network: VisionNetwork,
     pixels: Tensor,
@@ -183,7 +182,8 @@ def class_changes(
     def run(hook: Callable[[nn.Module, tuple[Tensor]], Tensor | None]) -> Tensor:
         handle = modules[path].register_forward_pre_hook(hook)
         try:
-            scores = torch.cat([network.module(batch) for batch in batches])
+            with torch.no_grad():
+                scores = torch.cat([network.module(batch) for batch in batches])
         finally:
             handle.remove()
         return scores - scores.mean(1, keepdim=True)

@@ -59,7 +59,8 @@ def held_by_few(
     few = min(n_few, n_groups)
     shares = []
     for found, asked in (by_half, by_half[::-1]):
-        most = np.argpartition(-found, few - 1, axis=0)[:few]
+        ordered = np.ascontiguousarray(-found.T)  # neighbours in memory, to be quick
+        most = np.argpartition(ordered, few - 1, axis=1)[:, :few].T
         total = asked.sum(0)
         held = np.take_along_axis(asked, most, axis=0).sum(0)
         shares.append(np.divide(held, total, out=np.zeros_like(total), where=total > 0))

@@ -19,14 +19,15 @@ import numpy as np
 import torch
 from language import TOGETHER, Text, of_layer, of_words
 from passages import SOURCES, fetch, of_source
-from vision import N_STIMULI, Stimuli, stored
+from vision import UNTRAINED_SEED, stored
+from vision import fetch as stamps
 
 from toylib.measures import random_rotation
 from toylib.networks import ablation, vision
 from toylib.networks.answers import by_spelling, dead, held_by_few
-from toylib.networks.crops import crops, pictures
+from toylib.networks.crops import Picture, crops, pictures
 from toylib.networks.lexical import lexical
-from toylib.networks.pointwise import Pointwise
+from toylib.networks.pointwise import Pointwise, pointwise_layers
 from toylib.networks.reader import Reader
 from toylib.networks.readers import READERS, load_reader
 from toylib.studies import instrument
@@ -36,7 +37,7 @@ SPELLED = ROOT / "book" / "data" / "spelled_alike.json"
 WEIGHTS = {"trained": None, "redrawn": 0}
 AGAIN = 1  # the seed of a second draw of weights, and of a second dictionary
 LAYERS = {"SmolLM2": [0, 1, 2, 4, 8, 14, 20, 29]}  # that are counted in; of the others all
-TAKEN = {"SmolLM2": [0, 1, 29], "MiniLM": [0, 5], "Whisper": [0, 5]}  # layers of units taken out
+TAKEN = {"SmolLM2": [0, 29], "MiniLM": [0, 5], "Whisper": [0, 5]}  # layers of units taken out
 EVERY = 4  # neurons of which one is asked for its tokens, and as many rotated axes
 N_PASSAGES, N_TOKENS, OTHER_DIRECTIONS = 20, 32, 1000
 SEEN = {  # what reads the pointwise layers whose units are taken out
@@ -45,7 +46,7 @@ SEEN = {  # what reads the pointwise layers whose units are taken out
         f"Conv2d_{k}_pointwise.conv": f"Conv2d_{k + 1}_depthwise" for k in (5, 9, 12)
     },
 }  # fmt: skip
-N_IMAGES, N_GROUPS = 32, 16
+N_IMAGES, N_GROUPS, N_STIMULI = 32, 16, 1000
 
 
 def thousandths(values) -> list:
@@ -124,12 +125,13 @@ def of_reader(name: str, texts: list[str], folder: Path) -> dict:
     text, result = Text(base, texts), {"layers": layers, "taken layers": TAKEN[name], "d_mlp": base.d_mlp}
     for weights, seed in WEIGHTS.items():
         reader = base if seed is None else base.redrawn(seed)
-        wanted = {k: folder / f"{name}-{weights}-{k}.json" for k in layers}
-        missing = [k for k in layers if not wanted[k].is_file()]
+        counted = layers if seed is None else layers[:2]
+        wanted = {k: folder / f"{name}-{weights}-{k}.json" for k in counted}
+        missing = [k for k in counted if not wanted[k].is_file()]
         for k, neurons in reader.walk(text.passages, missing) if missing else ():
             stored(wanted[k], lambda neurons=neurons, k=k: counts(text, neurons.numpy(), k))
         spelled = folder / f"{name}-{weights}-spelled.json"
-        own = {"counts": [part(wanted[k]) for k in layers]}
+        own = {"counts": [part(wanted[k]) for k in counted]}
         own["spelled"] = part(spelled, lambda r=reader: of_spelling(r, layers))["alike"]
         own["taken"] = [
             part(
@@ -160,18 +162,12 @@ def drawn_again(base: Reader, text: Text) -> dict:
 # --- pictures ----------------------------------------------------------------------------------------------
 
 
-def single_pictures(folder: Path) -> torch.Tensor:
+def single_pictures(every: list[Picture]) -> torch.Tensor:
     """Crops of single pictures, each of another one."""
-    pixels, source = crops(pictures(stamps_of(folder)), 8 * N_IMAGES, seed=AGAIN)
+    pixels, source = crops(every, 8 * N_IMAGES, seed=AGAIN)
     single = np.flatnonzero(source[:, 0] == source[:, 1])
     _, first = np.unique(source[single, 0], return_index=True)
     return pixels[single[np.sort(first)][:N_IMAGES]]
-
-
-def stamps_of(folder: Path) -> Path:
-    from vision import fetch
-
-    return fetch(folder)
 
 
 def atoms_of(layer: Pointwise, chosen: np.ndarray, seed: int) -> np.ndarray:
@@ -199,21 +195,23 @@ def of_classes(network: vision.VisionNetwork, pixels: torch.Tensor, layer: Point
     lines = thousandths([classes, np.log(moved.sum(1))])
     names = {"neurons": slice(None, N_GROUPS), "directions": slice(N_GROUPS, None)}
     found = {name: [line[part] for line in lines] for name, part in names.items()}
-    atoms = [thousandths(np.log(atoms_of(layer, chosen, seed))) for seed in (0, AGAIN)]
+    logs = [np.log(atoms_of(layer, chosen, seed)) for seed in (0, AGAIN)]
+    assert np.isfinite(logs).all(), "a neuron that no atom drives"
+    atoms = [thousandths(line) for line in logs]
     active = thousandths((layer.activity()[:, chosen] > 0).mean(0))
     return found | {"atoms": atoms, "active": active, "size": list(layer.weights.shape)}
 
 
-def of_vision(name: str, stimuli: Stimuli, pixels: torch.Tensor, folder: Path) -> dict:
+def of_vision(name: str, stimuli: torch.Tensor, pixels: torch.Tensor, folder: Path) -> dict:
     """Trained and untrained, layer by layer."""
     result = {}
     for weights, trained in (("trained", True), ("untrained", False)):
         parts = {path: folder / f"{name}-{weights}-{k}.json" for k, path in enumerate(SEEN[name])}
         if not all(path.is_file() for path in parts.values()):
-            network = vision.load_vision(name, pretrained=trained, seed=0)
+            network = vision.load_vision(name, pretrained=trained, seed=UNTRAINED_SEED)
             if not trained:
-                vision.calibrate(network, stimuli.pixels[:100])
-            layers = {layer.name: layer for layer in stimuli.layers(name, trained)}
+                vision.calibrate(network, stimuli[:100])
+            layers = {layer.name: layer for layer in pointwise_layers(network, stimuli)}
             for path, file in parts.items():
                 stored(
                     file,
@@ -244,8 +242,8 @@ def words(folder: Path) -> dict:
 
 
 def of_pictures(folder: Path) -> dict:
-    parts, pixels = made(folder / "one_neuron" / "pictures"), single_pictures(folder / "vision")
-    stimuli = Stimuli(folder / "vision")
+    parts, every = made(folder / "one_neuron" / "pictures"), pictures(stamps(folder / "vision"))
+    pixels, (stimuli, _) = single_pictures(every), crops(every, N_STIMULI)
     networks = {name: of_vision(name, stimuli, pixels, parts) for name in SEEN}
     return {"networks": networks, "images": len(pixels), "stimuli": N_STIMULI}
 

@@ -41,11 +41,8 @@ TAKEN = {"SmolLM2": [0, 29], "MiniLM": [0, 5], "Whisper": [0, 5]}  # layers of u
 EVERY = 4  # neurons of which one is asked for its tokens, and as many rotated axes
 N_PASSAGES, N_TOKENS, OTHER_DIRECTIONS = 20, 32, 1000
 SEEN = {  # what reads the pointwise layers whose units are taken out
-    vision.EFFICIENTNET: {f"_blocks.{k}._expand_conv": f"_blocks.{k}._depthwise_conv" for k in (5, 9, 13)},
-    vision.MOBILENET: {
-        f"Conv2d_{k}_pointwise.conv": f"Conv2d_{k + 1}_depthwise" for k in (5, 9, 12)
-    },
-}  # fmt: skip
+    vision.MOBILENET: {f"Conv2d_{k}_pointwise.conv": f"Conv2d_{k + 1}_depthwise" for k in (5, 9, 12)},
+}
 N_IMAGES, N_GROUPS, N_STIMULI = 32, 16, 1000
 
 

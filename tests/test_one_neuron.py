@@ -83,10 +83,11 @@ def spelled(of_word, of_meaning, of_language, n_words=40, n_neurons=500):
 
 
 def test_likeness_follows_the_spelling_the_meaning_or_neither_and_language_is_in_all_three_alike():
-    np.testing.assert_allclose(spelled(1, 0, 0), [0.99, 0, 0], atol=0.06)
-    np.testing.assert_allclose(spelled(0, 1, 0), [0, 0.99, 0], atol=0.06)
+    np.testing.assert_allclose(spelled(1, 0, 0), [0.99, 0, 0, 0], atol=0.06)
+    np.testing.assert_allclose(spelled(0, 1, 0), [0, 0.99, 0, 0], atol=0.06)
     alike = spelled(1, 0, 3)
     assert alike[1] == pytest.approx(alike[2], abs=0.03)
+    assert alike[3] == pytest.approx(alike[2], abs=0.03)
     assert alike[1] < -0.5
     assert alike[0] - alike[2] > 0.05
 
@@ -220,7 +221,7 @@ def test_the_records_hold_every_layer_and_unit_and_are_small():
             own = one[weights]
             assert len(own["spelled"]) == len(one["layers"])
             assert len(own["counts"]) == (len(one["layers"]) if weights == "trained" else 2)
-            assert np.shape(own["spelled"])[1:] == (21, 3)
+            assert np.shape(own["spelled"])[1:] == (21, 4)
             for taken in own["taken"]:
                 assert np.shape(taken["neurons"]) == np.shape(taken["directions"]) == (3, 16)
     path = DATA / "one_neuron_pictures.json"

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from ..checks import a_number, a_whole_number, checked, must
 
-MEANINGS = "same word, other meaning", "other word, same meaning", "other word, other meaning"
+ALIKE = "its spelling", "its translation", "a synonym of its spelling", "other words"
 # of each word: contexts in the other language ended by it; English ones ended by it, by a substitute, and
 # those of the first translated, ended by the translation; two of each
 STIMULI = "word, other language", "word, English", "substitute", "translation"
@@ -91,15 +91,16 @@ def dead(
         "activity must be (n_words, 4, 2, n_neurons) of two words or more; got {activity:shape}",
     )
 )
-def by_spelling(activity: Float[np.ndarray, "n_words 4 2 n_neurons"]) -> Float[np.ndarray, "n_words 3"]:
-    """How alike a word of another language is to its spelling in English, to its translation, to neither.
+def by_spelling(activity: Float[np.ndarray, "n_words 4 2 n_neurons"]) -> Float[np.ndarray, "n_words 4"]:
+    """How alike a word of another language is to its spelling in English, its translation, and others.
 
     Axes of `activity`: words that two languages spell alike, STIMULI, contexts. Neurons are standardised
-    over all stimuli; likeness is the correlation over neurons. All three are of one activity in the other
-    language and one in English, so that what language does to them is in all of them alike; contexts are
-    crossed.
+    over all stimuli; likeness is the correlation over neurons. All are of one activity in the other language
+    and one in English, so that what language does to them is in all of them alike; contexts are crossed.
+    The substitute means what the spelling means in English; other words are the others' substitutes and
+    translations.
 
-    Shapes: -> (n_words, 3), as MEANINGS names them.
+    Shapes: -> (n_words, 4), as ALIKE names them.
     Raises: ValueError for activities of another shape, or of one word.
     """
     flat = activity.reshape(-1, activity.shape[-1]).astype(float)
@@ -108,5 +109,7 @@ def by_spelling(activity: Float[np.ndarray, "n_words 4 2 n_neurons"]) -> Float[n
     z = z - z.mean(-1, keepdims=True)
     z /= np.linalg.norm(z, axis=-1, keepdims=True)
     other, word, substitute, translation = z.transpose(1, 0, 2, 3)
-    pairs = (np.einsum("wcn,wdn->wcd", other, one) for one in (word, translation, substitute))
-    return np.stack([alike.mean((1, 2)) for alike in pairs], axis=1)
+    pairs = (np.einsum("wcn,wdn->w", other, one) / 4 for one in (word, translation, substitute))
+    english = (substitute + translation).sum(1)
+    others = other.sum(1) * (english.sum(0) - english)
+    return np.stack([*pairs, others.sum(1) / (8 * (len(other) - 1))], axis=1)

@@ -43,6 +43,8 @@ export OMP_NUM_THREADS := 1
 export NAME :=
 export URL :=
 export ARCHIVE :=
+export PARTS :=
+export SCHEDULER :=
 export REASON :=
 export PYTHONUTF8 := 1
 # foolbox asks for git when it is imported, and would stop where there is none
@@ -158,12 +160,12 @@ claims: $(READY)  ## the scoreboard as a table; JSON=1 writes _build/claims.json
 register: $(READY)  ## enter what the claims ask in the register; REASON="why"
 	@$(PY) -m toylib.page register --reason "$$REASON"
 
-bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 their larger configurations to the end
+bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 their larger configurations to the end; PARTS="sizes in_page"
 	@mkdir -p _build
-	@$(PY) tests/bench.py --json _build/bench.json --page _build/speed.json $(if $(FULL),--full)
+	@$(PY) tests/bench.py --json _build/bench.json --page _build/speed.json $(if $(FULL),--full) $(if $(PARTS),--parts $(PARTS))
 
-factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/factorial.json; a quarter of an hour; JOBS=2
-	@$(PY) tests/factorial.py --jobs $(JOBS)
+factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/factorial.json; a quarter of an hour; JOBS=2, or SCHEDULER=tcp://host:8786
+	@$(PY) tests/factorial.py --jobs $(JOBS) --scheduler "$$SCHEDULER"
 
 needed: $(READY)  ## what must be shared in the toys of claims 3 and 4 and in large layers, to book/data/needed.json; five minutes
 	@$(PY) tests/needed.py

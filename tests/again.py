@@ -437,7 +437,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="write what all runs found to this file")
     parser.add_argument("--at-most", type=float, default=float("inf"), help="processor seconds of a run")
     parser.add_argument("--sensitivity", action="store_true", help="the runs that the claims' cards show")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # NAME, options, CHAPTER, in any order
     if options.sensitivity:
         sensitivity(parser, options)
     elif options.page:

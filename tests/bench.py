@@ -1,10 +1,15 @@
-"""Speed beside the authors' training loop, in one run, the two interleaved: `make bench`.
+"""Speed beside the authors' training loop and others', each comparison in turn in one run: `make bench`.
 
 Writes a list of {name, baseline_s, ours_s, ratio, baseline_loss, ours_loss}; in the rows on strata the
 baseline is our own sampling, and they say the inputs of both and the steps as well; in those of the page's
-engine it is the lab's JavaScript, in the browser that the tests open, if there is one. --page adds the
-curves, the memory and the machine for the book's page. Without --full the authors' two larger configurations
-are timed by the step, and only we run to the end: their whole runs take most of an hour.
+engine it is the lab's JavaScript, in the browser that the tests open, if there is one; in those of a step at
+every size it is the authors' loop, torch.func's or JAX's, if that is installed. --page adds the curves, the
+memory and what a factorial costs, each with the machine that it was measured on, for the book's page. --parts
+measures only these; the others stay as the book has them. Without --full the authors' two larger
+configurations are timed by the step, and only we run to the end: their whole runs take most of an hour.
+
+Wherever a comparison is between programs of one thread, times are of the processor (of a page's own thread in
+the browser), and medians of turns: what else the machine does then moves both sides alike.
 """
 
 from __future__ import annotations
@@ -15,17 +20,21 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import browser as browsers
+import cluster
 import joblib
 import numba
 import numpy as np
 import page_engine
 import torch
+from peers import AUTHORS_BATCH, NO_JAX, PEERS, AuthorsLoop
 
 from toylib.draws import TRAINING, draw, new_stream
 from toylib.features import SparseFeatures
@@ -34,7 +43,7 @@ from toylib.page import wasm
 from toylib.runs.starts import search
 from toylib.training import TrainingRun, evaluate, train
 
-AUTHORS_STEPS, AUTHORS_BATCH = 10_000, 1024
+AUTHORS_STEPS = 10_000
 KEPT = Path(__file__).resolve().parents[1] / "book" / "data" / "bench.json"  # what the page draws
 BY_THE_STEP = " (theirs by the step)"
 CONFIGURATIONS = {  # model, n_features, n_hidden, densities of the instances, importance; then our schedule
@@ -53,43 +62,17 @@ CONFIGURATIONS = {  # model, n_features, n_hidden, densities of the instances, i
 }
 
 
-class AuthorsLoop:
-    """The authors' public loop: AdamW at a constant 1e-3 with autograd, Xavier over the stacked tensor."""
-
-    def __init__(self, model_class, n_features, n_hidden, density, importance):
-        n_instances = len(density)
-        self.model = model_class(n_features, n_hidden, seeds=range(n_instances))
-        self.W = torch.nn.Parameter(torch.empty(n_instances, n_features, n_hidden))
-        torch.nn.init.xavier_normal_(self.W)
-        self.b = torch.nn.Parameter(torch.zeros(n_instances, n_features))
-        self.density = torch.tensor(density, dtype=torch.float32)[None, :, None]
-        self.importance = torch.tensor(importance, dtype=torch.float32)
-        self.optimiser = torch.optim.AdamW([self.W, self.b], lr=1e-3)
-
-    def step(self):
-        shape = (AUTHORS_BATCH, *self.b.shape)
-        x = torch.where(torch.rand(shape) <= self.density, torch.rand(shape), torch.zeros(()))
-        hidden = torch.einsum("...if,ifh->...ih", x, self.W)
-        if self.model.hidden_relu:
-            hidden = torch.relu(hidden)
-        out = torch.relu(torch.einsum("...ih,ifh->...if", hidden, self.W) + self.b)
-        error = self.importance * (x - out) ** 2
-        loss = error.mean((0, 2)).sum()
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-
-    def trained(self) -> ToyModel:
-        with torch.no_grad():
-            self.model.W.copy_(self.W.mT)
-            self.model.b_final.copy_(self.b)
-        return self.model
-
-
 def seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
+
+
+def processor_seconds(action: Callable[[], object]) -> float:
+    """Of all threads of this process."""
+    started = time.process_time()
+    action()
+    return time.process_time() - started
 
 
 def row(name: str, baseline: float, ours: float, losses: tuple[float | None, float | None]) -> dict:
@@ -215,83 +198,91 @@ LABS = {  # the lab's own settings, and the same of the page's engine
     "third model, n=10 m=5, density 0.25": (ReLUHiddenModel, 10, 5, 0.25, 0.75, 128),
     "third model, n=20 m=10, density 0.1": (ReLUHiddenModel, 20, 10, 0.1, 0.8, 128),
 }
+WHOLE_RUN = "64 third models x 2000 steps in a page, one core"
 WAYS = [("simd", 1), ("simd", 32), ("scalar", 1), ("scalar", 32), ("javascript", 32)]
-# turns of some milliseconds, in rotation: seconds a step and model, of the fastest turn, since what else the
-# machine does can only make one longer
-ROTATE = """
+# what is timed: the lab, and each way of the page's engine; a turn is so many steps of one of them
+TURNS = """
 ([state, said, ways]) => {
-  const {Trainer, complete, begin, startOf} = engines, rounds = 100, turn = 4, turns = [];
+  const {Trainer, complete, begin, startOf} = engines;
   let lab = new Trainer(complete(state));
-  const ofLab = count => {
+  window.turns = [count => {
     for (; count > 0; count--) {
       if (lab.finished) lab = new Trainer(complete(state));
       lab.step();
     }
-  };
-  turns.push([ofLab, 1]);
+  }];
   for (const [name, models] of ways) {
     const engine = begin(name, said, Array.from({length: models}, (_, k) => startOf(said, k)), 0);
-    turns.push([count => engine.step(count), models]);
+    window.turns.push(count => engine.step(count));
   }
-  const counts = turns.map(([step]) => {
-    let each = Infinity; // of the fastest of a few, when the code is compiled
-    for (let k = 0; k < 30; k++) {
-      const began = performance.now();
-      step(4);
-      each = Math.min(each, Math.max(0.1, performance.now() - began) / 4);
-    }
-    return Math.ceil(turn / each);
-  });
-  const times = turns.map(() => []);
-  for (let round = 0; round < rounds; round++) turns.forEach(([step, models], k) => {
-    const began = performance.now();
-    step(counts[k]);
-    times[k].push((performance.now() - began) / 1000 / counts[k] / models);
-  });
-  return times.map(each => Math.min(...each));
 }
 """
 WHOLE = """
-said => {
-  const starts = Array.from({length: 64}, (_, k) => engines.startOf(said, k)), times = [];
-  for (let k = 0; k < 5; k++) {
-    const began = performance.now();
-    engines.train("simd", said, starts, k);
-    times.push((performance.now() - began) / 1000);
-  }
-  return Math.min(...times);
+([said, stream]) => {
+  engines.train("simd", said, Array.from({length: 64}, (_, k) => engines.startOf(said, k)), stream);
 }
 """
+A_TURN, N_TURNS, N_WHOLE = 0.02, 40, 7  # seconds of processor time; how many of each, in rotation
 
 
 def in_page() -> list[dict]:
     """Seconds for a million model-inputs of the page's engine beside the lab's, one core; and a whole run.
 
-    None where no browser is found.
+    Seconds of processor time of the page's own thread, which does all the work. None where no browser is
+    found.
     """
     rows = []
     try:
         with browsers.launched() as browser:
             page = page_engine.opened(browser)
-            for name, (model_class, n, m, p, decay, batch) in LABS.items():
-                model, features = model_class(n, m), SparseFeatures(n, p, decay ** np.arange(n))
-                said = wasm.setting(model, features, n_steps=10**8, batch_size=batch, lr=0.02)
-                task = wasm.TASKS[model_class]
-                state = {"task": task, "n": n, "m": m, "sparsity": 1 - p, "decay": decay, "steps": 10_000}
-                lab, *ours = page.evaluate(ROTATE, [state, said, WAYS])
+            thread = page.context.new_cdp_session(page)
+            thread.send("Performance.enable", {"timeDomain": "threadTicks"})
+            for name, setting in LABS.items():
+                lab, *ours = turns_in_page(page, thread, *setting)
                 for (how, models), each in zip(WAYS, ours, strict=True):
                     label = f"in a page, {how}, {models} at once: {name}"
-                    rows.append(row(label, lab / batch * 1e6, each / batch * 1e6, (None, None)))
+                    rows.append(row(label, lab, each / models, (None, None)))
             features = SparseFeatures(10, 0.25, 0.75 ** np.arange(10))
             said = wasm.setting(ReLUHiddenModel(10, 5), features, n_steps=2000, batch_size=128, lr=0.03)
-            taken = page.evaluate(WHOLE, said)
-            print(
-                f"64 third models, 2,000 steps of 128 inputs in a page, one core: {taken:.3g} s", flush=True
-            )
-            rows.append({"name": "64 third models x 2000 steps in a page, one core", "ours_s": taken})
+            taken = median(in_thread(page, thread, WHOLE, [said, k]) for k in range(N_WHOLE))
+            print(f"{WHOLE_RUN}: {taken:.3g} s", flush=True)
+            rows.append({"name": WHOLE_RUN, "ours_s": taken, "browser": f"Chromium {browser.version}"})
     except LookupError as error:
         print(f"in a page: not measured, {error}", flush=True)
     return rows
+
+
+def in_thread(page: Any, thread: Any, code: str, given: Any) -> float:
+    """Processor seconds of the page's thread for a call."""
+
+    def now() -> float:
+        metrics = thread.send("Performance.getMetrics")["metrics"]
+        return next(each["value"] for each in metrics if each["name"] == "ThreadTime")
+
+    started = now()
+    page.evaluate(code, given)
+    return now() - started
+
+
+def turns_in_page(
+    page: Any, thread: Any, model_class: type[ToyModel], n: int, m: int, p: float, decay: float, batch: int
+) -> list[float]:
+    """Processor seconds for a million inputs of the lab, and of each of WAYS with all of its models."""
+    model, features = model_class(n, m), SparseFeatures(n, p, decay ** np.arange(n))
+    said = wasm.setting(model, features, n_steps=10**8, batch_size=batch, lr=0.02)
+    task = wasm.TASKS[model_class]
+    state = {"task": task, "n": n, "m": m, "sparsity": 1 - p, "decay": decay, "steps": 10_000}
+    page.evaluate(TURNS, [state, said, WAYS])
+
+    def turn(k: int, count: int) -> float:
+        return in_thread(page, thread, "([k, count]) => turns[k](count)", [k, count]) / count
+
+    counts = []
+    for k in range(len(WAYS) + 1):
+        each = [turn(k, 20) for _ in range(20)]  # enough for the browser to compile what it runs often
+        counts.append(max(1, round(A_TURN / median(each[10:]))))
+    actions = [lambda k=k: turn(k, counts[k]) for k in range(len(counts))]
+    return [each / batch * 1e6 for each in interleaved(actions, N_TURNS)]
 
 
 # --- curves ----------------------------------------------------------------------------------------------
@@ -327,23 +318,73 @@ def cost_by_models(repeats: int = 3) -> dict:
     return {"x": counts, "ours": ours, "slope": slope}
 
 
-def beside_theirs(points: list[tuple[int, int, float]], repeats: int = 3) -> dict:
-    """ReLU output models, 20 of (n_features, n_hidden, density): seconds per model and input."""
-    actions: list[Callable[[], float]] = []
-    for n, m, p in points:
-        loop = AuthorsLoop(ReLUOutputModel, n, m, np.full(20, p), np.ones(n))
-        model, features = ReLUOutputModel(n, m, range(20)), SparseFeatures(n, p)
-        n_steps = max(2, 20_000 // (n * m))
-        actions.append(lambda loop=loop: seconds(loop.step) / (20 * AUTHORS_BATCH))
-        actions.append(
-            lambda model=model, features=features, n_steps=n_steps: (
-                step_of_ours(model, features, n_steps, AUTHORS_BATCH) / (20 * AUTHORS_BATCH)
-            )
-        )
-    for action in actions:
-        action()  # compiles, and warms up
-    both = interleaved(actions, repeats)
-    return {"theirs": both[::2], "ours": both[1::2]}
+Point = tuple[int, int, float]  # n_features, n_hidden, density
+
+
+def beside_peers(
+    points: list[Point], model_class: type[ToyModel] = ReLUOutputModel, names: Iterable[str] = PEERS
+) -> dict:
+    """20 models: processor seconds per model and input, of ours and of each peer, at every point."""
+    found: dict[str, Any] = {"model": model_class.__name__, "x": points}
+    for point in points:
+        actions = steps_of_peers(model_class, point, names)
+        for action in actions.values():
+            action()  # compiles, and warms up
+        each = np.array(interleaved(list(actions.values()), 9)) / (20 * AUTHORS_BATCH)
+        for name, value in zip(actions, each.tolist(), strict=True):
+            found.setdefault(name, []).append(value)
+        said = ", ".join(f"{name} {1e9 * v:.4g} ns" for name, v in zip(actions, each, strict=True))
+        print(f"{model_class.__name__} n={point[0]} m={point[1]} density {point[2]:g}: {said}", flush=True)
+    return found
+
+
+def steps_of_peers(
+    model_class: type[ToyModel], point: Point, names: Iterable[str]
+) -> dict[str, Callable[[], float]]:
+    """What measures the processor seconds of a step of each peer, and of ours."""
+    n, m, p = point
+    few = max(1, 200 // (n * m))
+    model, features = model_class(n, m, range(20)), SparseFeatures(n, p)
+
+    def theirs(name: str) -> Callable[[], float]:
+        loop = PEERS[name](model_class, n, m, np.full(20, p), np.ones(n))
+        return lambda: processor_seconds(lambda: [loop.step() for _ in range(few)]) / few
+
+    def of_call(n_steps: int) -> float:
+        return processor_seconds(lambda: step_of_ours(model, features, n_steps, AUTHORS_BATCH))
+
+    def ours() -> float:
+        """Of a longer call less a shorter one, since each has to choose an engine, and inputs."""
+        short = max(8, 5000 // (n * m))
+        return (of_call(3 * short) - of_call(short)) / (2 * short)
+
+    return {name: theirs(name) for name in names} | {"ours": ours}
+
+
+SIZES = [(5, 2), (10, 4), (20, 5), (50, 10), (100, 20), (200, 20), (400, 30)]
+
+
+def sizes() -> list[dict]:
+    """A step at every size, beside every peer that is there."""
+    if "jax" not in PEERS:
+        print(NO_JAX, flush=True)
+    return [
+        beside_peers([(n, m, 0.1) for n, m in SIZES]),
+        beside_peers([(10, 5, 0.1), (20, 10, 0.1)], ReLUHiddenModel),
+    ]
+
+
+def rows_of_peers(tables: list[dict]) -> list[dict]:
+    """What `sizes` found, as lines: a million model-inputs, for every peer."""
+    return [
+        {
+            "name": f"a million model-inputs: {table['model']}, n={n} m={m}, density {p:g}, {name}",
+            "baseline_s": 1e6 * theirs, "ours_s": 1e6 * ours, "ratio": theirs / ours,
+            "baseline_loss": None, "ours_loss": None,
+        }
+        for table in tables for name in PEERS if name in table
+        for (n, m, p), theirs, ours in zip(table["x"], table[name], table["ours"], strict=True)
+    ]  # fmt: skip
 
 
 def matrix_peak(size: int = 1024) -> float:
@@ -396,17 +437,11 @@ def drawing(features: SparseFeatures, batch_size: int) -> float:
     )
 
 
-MEMORY = """
-import resource, sys
-from pathlib import Path
+MEMORY = f"""
+{cluster.PEAK}
 from toylib.features import SparseFeatures
 from toylib.models import ReLUHiddenModel
 from toylib.training import train
-def peak():
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux: ru_maxrss would begin with the peak of the process that started this one
-        return next(int(l.split()[1]) for l in status.read_text().splitlines() if "VmHWM" in l) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 n = int(sys.argv[1])
 options = dict(batch_size=128, n_evaluation=1024, progress=False)
 train(ReLUHiddenModel(10, 5, range(64)), SparseFeatures(10, 0.2), n_steps=2, **options)
@@ -449,9 +484,14 @@ def table() -> dict:
 def machine() -> dict:
     """What the numbers were measured on."""
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    names = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")]
+    said = dict(line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
+    said = {name.strip(): value.strip() for name, value in said.items()}
+    cpu = said.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in said:  # some names say no more than the maker's
+        cpu += f" (family {said['cpu family']}, model {said['model']})"
     return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cpu": cpu,
+        "avx512": "avx512f" in said.get("flags", "").split() if text else None,  # twice as many lanes
         "cores": joblib.cpu_count(),
         "date": date.today().isoformat(),
         "torch": torch.__version__,
@@ -459,46 +499,72 @@ def machine() -> dict:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, required=True, help="where to write the table")
-    parser.add_argument("--page", type=Path, help="where to write what the book's page draws")
-    parser.add_argument("--full", action="store_true", help="the authors' larger configurations to the end")
-    options = parser.parse_args()
+# --- the parts ---------------------------------------------------------------------------------------------
+
+
+def rows(full: bool) -> list[dict]:
+    """The authors' loop and ours: cost of an input, and whole runs."""
     print(f"{'':62} {'authors':>11} {'ours':>11}")
-    rows = [
+    small, *large = CONFIGURATIONS
+    return [
         per_sample("third model, n=10 m=5", ReLUHiddenModel, 10, 5, 64),
         per_sample("n=100 m=20", ReLUOutputModel, 100, 20, 64),
         thousand_starts(),
+        to_equal_loss(small, full=True),
+        *(to_equal_loss(name, full) for name in large),
     ]
-    small, *large = CONFIGURATIONS
-    rows.append(to_equal_loss(small, full=True))
-    rows += [to_equal_loss(name, options.full) for name in large]
+
+
+def strata() -> list[dict]:
     print(f"{'':62} {'sampled':>11} {'strata':>11}")
-    strata = [to_the_loss_of_strata(kind, *setting) for setting in AT_STRATA for kind in KINDS]
+    return [to_the_loss_of_strata(kind, *setting) for setting in AT_STRATA for kind in KINDS]
+
+
+def pages() -> list[dict]:
     print(f"{'':62} {'lab':>11} {'kernel':>11}")
-    pages = in_page()
-    options.json.write_text(json.dumps(rows + strata + pages, indent=1) + "\n")
-    print(f"written to {options.json}")
-    models = cost_by_models()
-    if not options.page:
-        return
-    sizes = [(5, 2), (10, 4), (20, 5), (50, 10), (100, 20), (200, 20), (400, 30)]
-    densities = [1.0, 0.3, 0.1, 0.03, 0.01]
-    page = {
-        "machine": machine(),
-        "rows": rows,
-        "strata": strata,
-        "in_page": pages,
-        "models": models,
-        "sizes": {"x": sizes} | beside_theirs([(n, m, 0.1) for n, m in sizes]),
-        "densities": {"x": densities} | beside_theirs([(100, 20, p) for p in densities]),
-        "peak": share_of_peak(),
-        "memory": memory(),
-        "table": table(),
-    }
-    options.page.write_text(json.dumps(page, indent=1) + "\n")
-    print(f"written to {options.page}")
+    return in_page()
+
+
+def densities() -> dict:
+    return beside_peers([(100, 20, p) for p in (1.0, 0.3, 0.1, 0.03, 0.01)], names=["theirs"])
+
+
+LISTED = {"rows", "strata", "in_page", "sizes"}  # parts of which --json has lines
+PARTS: dict[str, Callable[[], Any]] = {
+    "strata": strata,
+    "in_page": pages,
+    "sizes": sizes,
+    "models": cost_by_models,
+    "densities": densities,
+    "peak": share_of_peak,
+    "memory": memory,
+    "table": table,
+    "factorial": cluster.costs,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True, help="where to write the lines")
+    parser.add_argument("--page", type=Path, help="where to write what the book's page draws")
+    parser.add_argument("--full", action="store_true", help="the authors' larger configurations to the end")
+    parser.add_argument("--parts", nargs="+", choices=["rows", *PARTS], help="measure only these")
+    options = parser.parse_args()
+    parts = PARTS | {"rows": lambda: rows(options.full)}
+    chosen = options.parts or [name for name in ("rows", *PARTS) if options.page or name in LISTED]
+    page = json.loads(KEPT.read_text()) if options.parts else {}
+    page.setdefault("machines", {})
+    for name in chosen:
+        page[name] = parts[name]()
+        page["machines"][name] = machine()
+        if name == "sizes" and "jax" in PEERS:
+            page["machines"][name]["jax"] = version("jax")
+        if options.page:
+            options.page.write_text(json.dumps(page, indent=1) + "\n")
+    lines = [line for name in ("rows", "strata", "in_page") if name in chosen for line in page[name]]
+    lines += rows_of_peers(page["sizes"]) if "sizes" in chosen else []
+    options.json.write_text(json.dumps(lines, indent=1) + "\n")
+    print(f"written to {options.json}" + (f" and {options.page}" if options.page else ""))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,22 @@
 
     python tests/factorial.py [--folder _build/factorial] [--jobs 2] [--page book/data/factorial.json]
 
-Trained layers are stored in the folder as they come: after an interruption the same command continues.
+Trained layers are stored in the folder as they come: after an interruption the same command continues. With
+--scheduler they are trained by the workers of a Dask cluster, which need this toylib and no disk in common:
+the bits are the same, and a worker may be lost.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import joblib
 import numpy as np
 
 from toylib.features import SparseFeatures
@@ -203,19 +208,43 @@ def shown_arm(
     }
 
 
+@contextlib.contextmanager
+def on_cluster(address: str) -> Iterator[Any]:
+    """Within it, joblib gives its work to this scheduler's workers; the client that speaks to it."""
+    import distributed
+
+    with distributed.Client(address, timeout=10) as client, joblib.parallel_config("dask"):
+        yield client
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "_build" / "factorial", help="of trained layers"
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes that train side by side")
+    parser.add_argument(
+        "--scheduler", default="", help="address of a Dask scheduler, tcp://host:8786; no --jobs then"
+    )
     parser.add_argument("--page", type=Path, default=ROOT / "book" / "data" / "factorial.json")
     chosen = parser.parse_args()
     if chosen.jobs < 1:
         parser.error(f"--jobs must be 1 or more; got {chosen.jobs}")
     if not chosen.page.parent.is_dir():
         parser.error(f"--page must lie in a folder that is there; got {chosen.page}")
-    options = {"folder": chosen.folder, "n_jobs": chosen.jobs}
+    with contextlib.ExitStack() as stack:
+        if chosen.scheduler:
+            try:
+                stack.enter_context(on_cluster(chosen.scheduler))
+            except (ImportError, OSError, ValueError) as error:
+                answers = "the address of a Dask scheduler that answers"
+                parser.error(f"--scheduler must be {answers}; got {chosen.scheduler} ({error})")
+        run(chosen)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Train what is not stored yet, and write the summary."""
+    options = {"folder": chosen.folder, "n_jobs": None if chosen.scheduler else chosen.jobs}
     started = time.perf_counter()
     stored, least = main_effects(options)
     stored |= {"turn": turn(options), "longer": longer(options), "settled": settled(options)}

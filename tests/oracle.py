@@ -51,16 +51,21 @@ def alone(features, row):
     return p
 
 
-def line_of(i, features):
-    """Inputs (1, n, n_features) with feature i alone, four nodes in each of 64 cells, and their weights."""
+def on_lines(features, lines):
+    """Inputs (1, n, n_features) with one feature alone, four nodes in each of 64 cells, and their weights.
+
+    lines: how much each feature's line weighs; of those that weigh nothing there are no inputs.
+    """
     node, weight = np.polynomial.legendre.leggauss(4)
     v = (np.arange(64)[:, None] + (node + 1) / 2).ravel() / 64
     weights = np.tile(weight / 2, 64) / 64
     if features.signed:
         v, weights = np.concatenate([v, -v]), np.concatenate([weights, weights]) / 2
-    x = torch.zeros(1, len(v), features.n_features, dtype=torch.float64)
-    x[0, :, i] = torch.from_numpy(v)
-    return x, torch.from_numpy(weights)
+    alone = np.flatnonzero(lines)
+    x = np.zeros((len(alone), len(v), features.n_features))
+    x[np.arange(len(alone)), :, alone] = v
+    weights = lines[alone, None] * weights
+    return torch.from_numpy(x.reshape(1, -1, features.n_features)), torch.from_numpy(weights.ravel())
 
 
 def error(model, x, *, q=2.0, slope=0.0, noise=0.0):
@@ -105,6 +110,7 @@ def trained(model, features, settings):
         lines = np.zeros(features.n_features)
         if in_strata[row]:
             given, lines = strata.given_rest(features, row), alone(features, row) / active
+            along, weights = on_lines(features, lines)
         learned = {name: p for name, p in one.named_parameters() if p.requires_grad}
         optimiser = torch.optim.Adam(learned.values(), lr=0.0, betas=settings.betas, eps=settings.eps)
         steps = np.arange(settings.n_steps)
@@ -118,9 +124,8 @@ def trained(model, features, settings):
                 noise = torch.from_numpy(drawn).double()[None]
             of = functools.partial(each_input, one, importances[k], settings, slope)
             loss = (1 - lines.sum()) * of(x, noise).mean()
-            for i in np.flatnonzero(lines):
-                along, weights = line_of(i, features)
-                loss = loss + lines[i] * (of(along)[0] @ weights)
+            if lines.any():
+                loss = loss + of(along)[0] @ weights
             empty = error(one, torch.zeros_like(x[:, :1]), q=q)
             loss = loss + (1 - active) / active * (empty * importances[k]).sum()
             optimiser.zero_grad()
@@ -153,9 +158,9 @@ def evaluated(model, features, n_samples, q=2.0):
             given, lines = features.given_active(row), 0 * lines
         x = inputs(features, row, new_stream(0, HELD_OUT), n_samples, given)
         some = (1 - lines.sum() / active) * (error(one, x, q=q) * importances[k]).sum(2).mean()
-        for i in np.flatnonzero(lines):
-            along, weights = line_of(i, features)
-            some = some + lines[i] / active * ((error(one, along, q=q) * importances[k]).sum(2)[0] @ weights)
+        if lines.any():
+            along, weights = on_lines(features, lines / active)
+            some = some + (error(one, along, q=q) * importances[k]).sum(2)[0] @ weights
         none = (error(one, torch.zeros_like(x[:, :1]), q=q) * importances[k]).sum()
         losses.append(float((active * some + (1 - active) * none).detach()))
     return np.array(losses)

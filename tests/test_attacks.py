@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -206,3 +208,24 @@ test_other_bad_calls_are_named = table(
         ),
     ]
 )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="how memory is given out differs")
+def test_many_attacks_take_the_memory_of_one() -> None:
+    """300 attacks, each of which compares outputs of 3 MB; in a process whose memory is not in pieces yet."""
+    code = """
+import resource, torch
+from toylib.features import SparseFeatures
+from toylib.models import ReLUOutputModel
+from toylib.studies.attacks import analytic_attack, analytic_directions
+torch.set_num_threads(1)
+model = ReLUOutputModel(400, 3, range(16))
+x = SparseFeatures(400, 0.1).sample(1024, model.seeds)[:, :128]
+directions = analytic_directions(model)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+analytic_attack(model, x, torch.ones(1, 1), 0.1, directions=directions[:, :300])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 200  # MB

@@ -228,10 +228,38 @@ def test_a_record_comes_back_as_it_was_stored():
 # --- the script ---
 
 
+@pytest.mark.slow
+def test_two_dask_workers_that_lose_one_midway_give_the_bits_of_one_process(tmp_path):
+    cluster = pytest.importorskip("cluster", reason="pip install dask distributed")
+    chosen, seeds, tasks = cluster.cells(3), cluster.script.seeds(2)[:8], ("copy", "ReLU(x)")
+    n_blocks = 3 * len(tasks)
+
+    def shown(folder):
+        return [one for task in tasks for one in cluster.trained(task, chosen, seeds, folder, n_steps=100)]
+
+    alone = shown(tmp_path / "alone")
+    with cluster.two_workers() as client, cluster.losing_one(client, n_blocks) as said:
+        spread = shown(tmp_path / "spread")
+        assert len(client.scheduler_info()["workers"]) == 1
+    assert 0 < said["stored"] < n_blocks
+    assert said["lost"] > 0
+    blocks = cluster.stored(tmp_path / "alone")
+    assert len(blocks) == n_blocks
+    assert cluster.stored(tmp_path / "spread") == blocks
+    for (cell, one), (other_cell, other) in zip(alone, spread, strict=True):
+        assert cell == other_cell
+        for value, other_value in zip(one, other, strict=True):
+            np.testing.assert_array_equal(value, other_value)
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["--scheduler", "nowhere"],
+            "--scheduler must be the address of a Dask scheduler that answers; got nowhere",
+        ),
         (["--jobs", "0"], "--jobs must be 1 or more; got 0"),
         (["--page", "/nowhere/x.json"], "--page must lie in a folder that is there; got /nowhere/x.json"),
     ],

@@ -85,9 +85,11 @@ def analytic_attack(
     """
     norm = _strength(strength, model)
     chosen = analytic_directions(model) if directions is None else directions
-    return torch.stack(
-        [squared_error(model, x, importance, norm * chosen[:, k, None]) for k in range(chosen.shape[1])]
-    )
+    # one block for all: a result kept from each turn would lie where the next turn's inputs no longer fit
+    error = norm.new_empty(chosen.shape[1], model.n_instances, x.shape[1])
+    for k in range(chosen.shape[1]):
+        error[k] = squared_error(model, x, importance, norm * chosen[:, k, None])
+    return error
 
 
 @torch.enable_grad()

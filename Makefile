@@ -173,11 +173,13 @@ needed: $(READY)  ## what must be shared in the toys of claims 3 and 4 and in la
 instrument: $(READY)  ## what reads features per neuron, on layers of known truth; book/data/instrument.json; a quarter of an hour
 	@$(PY) tests/instrument.py
 
-language: $(READY)  ## the language models' layers behind how-lexical, to book/data/language.json; a quarter of an hour; needs apt
+language: $(READY)  ## the language models' layers behind how-lexical and one-neuron, to book/data; half an hour; needs apt
 	@$(PY) tests/language.py
+	@$(PY) tests/one_neuron.py words
 
-vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer, to book/data/vision.json; ten minutes; needs apt
+vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer and one-neuron, to book/data; half an hour; needs apt
 	@$(PY) tests/vision.py
+	@$(PY) tests/one_neuron.py pictures
 
 inception: $(READY)  ## InceptionV1's layers beside them, to book/data/inception.json; fetches 50 MB, or ARCHIVE=path; needs apt
 	@$(PY) tests/inception.py --archive "$$ARCHIVE"

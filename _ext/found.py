@@ -21,6 +21,7 @@ ASKED = {
     "book/sparsity": ["sparsity", "phase diagram", "does sparsity cause superposition"],
     "book/deeper-is-rarer": ["inceptionv1", "convolutional network", "depth"],
     "book/first-mlp": ["transformer", "language model", "first mlp"],
+    "book/one-neuron": ["ablation", "detector neurons", "dead neurons"],
     "book/without-neurons": ["superposition without neurons", "token embeddings", "overlap", "welch bound"],
     "book/agreement": [
         "real models",

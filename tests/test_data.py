@@ -22,7 +22,7 @@ NAMES = [
     for name in (
         "again", "ambiguous_words", "bench", "die_sentences", "factorial", "fetched", "instrument",
         "language", "needed", "one_neuron_pictures", "one_neuron_words", "register", "spelled_alike",
-        "stimuli", "vision",
+        "stimuli", "vision", "vision_drawn",
     )
 ]  # fmt: skip
 

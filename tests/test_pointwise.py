@@ -214,6 +214,12 @@ def test_the_record_holds_every_layer_in_every_way_and_is_small():
     for one in stored["networks"].values():
         assert {len(one[way]) for way in script.WAYS} == {len(one["names"])}
     assert stored["seconds"] < 1200
+    beside = json.loads(path.with_name("vision_drawn.json").read_text(encoding="utf-8"))
+    assert tuple(beside) == script.DRAWN
+    for name, one in beside.items():
+        assert len({json.dumps(rows) for rows in one["drawn"]}) == script.N_DRAWS
+        for rows in (one["again"], *one["drawn"]):
+            assert len(rows) == len(stored["networks"][name]["names"])
 
 
 @pytest.mark.slow
@@ -225,3 +231,21 @@ def test_the_script_names_a_page_that_it_cannot_write_before_any_work():
     )  # fmt: skip
     assert done.returncode == 2
     assert "--page must lie in a folder that is there; got /nowhere/x.json" in done.stderr
+
+
+def test_pictures_drawn_anew_bring_all_their_stimuli_and_count_as_often_as_they_were_drawn():
+    script = pytest.importorskip("vision")
+    stimuli = script.Stimuli.__new__(script.Stimuli)
+    stimuli.picture = np.array([7, 7, 2, 9, 9, 9, 2, 4])
+    layer = pointwise.Pointwise(
+        "a layer", np.arange(8.0)[:, None], np.ones((1, 1)), np.ones(1), signed=False, ceiling=6.0
+    )
+    seen = set()
+    for seed in range(1, 9):
+        again, picture = script.drawn(layer, stimuli, seed)
+        assert len(np.unique(picture)) == 4  # as many as there were: one drawn twice is two
+        for own in (again.states[picture == k, 0].astype(int) for k in range(4)):
+            of = stimuli.picture[own[0]]
+            np.testing.assert_array_equal(np.sort(own), np.flatnonzero(stimuli.picture == of))
+        seen.add(tuple(again.states[:, 0].tolist()))
+    assert len(seen) > 4

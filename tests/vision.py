@@ -1,6 +1,8 @@
-"""Read features per neuron in vision networks' pointwise layers, and write the record: `make vision`.
+"""Read features per neuron in vision networks' pointwise layers, and write the records: `make vision`.
 
     python tests/vision.py [--folder _build/vision] [--page book/data/vision.json]
+
+Beside the page vision_drawn.json has some of it with another dictionary, and with source pictures drawn anew.
 
 apt fetches cut-out photographs (161 MB); weights and other pictures come from installed packages. Every
 layer's readings are stored in the folder as they come: after an interruption the same command continues.
@@ -30,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STAMPS = "tuxpaint-stamps-default"
 N_STIMULI, SEED, UNTRAINED_SEED = 2400, 0, 0
 EVERY = {"efficientnet-lite1": 2, "efficientnet-lite2": 2}  # of these every second layer, from the last down
+DRAWN = vision.MOBILENET, vision.EFFICIENTNET
+N_DRAWS, AGAIN = 4, 1  # draws of pictures, the seed of the other dictionary
 
 
 class Way(NamedTuple):
@@ -147,6 +151,36 @@ def second(stimuli: Stimuli) -> dict:
     return {"rows": rows}
 
 
+def drawn(layer: Pointwise, stimuli: Stimuli, seed: int) -> tuple[Pointwise, np.ndarray]:
+    """The states of as many pictures drawn with replacement, each draw a picture of its own, and which."""
+    every = np.unique(stimuli.picture)
+    order = np.argsort(stimuli.picture, kind="stable")
+    first, last = (np.searchsorted(stimuli.picture[order], every, side) for side in ("left", "right"))
+    taken = np.random.default_rng(seed).integers(len(every), size=len(every))
+    rows = [order[first[k] : last[k]] for k in taken]
+    picture = np.repeat(np.arange(len(taken)), [len(row) for row in rows])
+    return replace(layer, states=layer.states[np.concatenate(rows)]), picture
+
+
+def other_readings(name: str, stimuli: Stimuli, folder: Path) -> dict:
+    """A network's layers by another dictionary, and by dictionaries of pictures drawn anew."""
+    files = [folder / f"{name}-{way}.json" for way in ("again", *(f"drawn{k}" for k in range(N_DRAWS)))]
+    layers = [] if all(file.is_file() for file in files) else stimuli.layers(name, True)
+
+    def of(k: int) -> dict:
+        rows = []
+        for number, layer in enumerate(layers):
+            own = (layer, stimuli.picture) if k == 0 else drawn(layer, stimuli, k)
+            part = folder / f"{files[k].stem}-{number}.json"
+            rows.append(stored(part, lambda own=own: packed(read(*own, seed=AGAIN if k == 0 else 0), own[0])))
+        return {"rows": rows}
+
+    again, *others = (stored(file, lambda k=k: of(k))["rows"] for k, file in enumerate(files))
+    for row in (row for rows in (again, *others) for row in rows):
+        del row["seconds"], row["size"]
+    return {"again": again, "drawn": others}
+
+
 def check() -> dict:
     """A small reading that the chapter makes again: one layer, from the photographs alone."""
     pixels, source = crops(photographs(), 60, size=96)
@@ -176,6 +210,9 @@ def main() -> None:
     record["networks"] = {name: without_seconds(one) for name, one in record["networks"].items()}
     text = json.dumps(record, separators=(",", ":")).replace("},{", "},\n{")
     chosen.page.write_text(text + "\n", encoding="utf-8")
+    others = {name: other_readings(name, stimuli, parts) for name in DRAWN}
+    beside = json.dumps(others, separators=(",", ":")).replace("},{", "},\n{")
+    chosen.page.with_name("vision_drawn.json").write_text(beside + "\n", encoding="utf-8")
     print(f"{record['seconds'] / 60:.1f} minutes of one core; {len(text) / 1e3:.0f} kB in {chosen.page}")
 
 

@@ -119,6 +119,7 @@ def test_a_verdict_follows_from_its_tests(results, expected):
     assert verdict_of([answer(Rule("so"), result) for result in results]) == expected
 
 
+@pytest.mark.slow
 @given(st.lists(st.booleans(), min_size=1, max_size=6))
 def test_one_more_failure_never_improves_a_verdict(results):
     order = ["not supported", "partly supported", "supported"]

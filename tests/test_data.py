@@ -63,7 +63,8 @@ def test_every_chapters_set_up_and_its_data_are_found_from_another_working_direc
             reading.add(path.stem)
     assert reading == {
         "agreement", "deeper-is-rarer", "first-mlp", "how-lexical", "is-it-superposition", "measuring",
-        "one-neuron", "published", "reproducibility", "scoreboard", "speed", "teaching", "verdicts", "which-knob",
+        "one-neuron", "published", "reproducibility", "scoreboard", "speed", "teaching", "verdicts",
+        "which-knob",
     }  # fmt: skip
     run = subprocess.run(
         [sys.executable, "-c", RUN], cwd=tmp_path, input=json.dumps(parts), capture_output=True, text=True

@@ -24,18 +24,21 @@ def model():
     return language.load()
 
 
+@pytest.mark.slow
 def test_the_architecture_is_smollm2_135m(model):
     assert (model.n_layers, model.d_model, model.d_mlp, model.vocabulary_size) == (30, 576, 1536, 49152)
     # 134,515,008 is the size that the model's card gives
     assert sum(w.numel() for w in model.weights.values()) == 134_515_008
 
 
+@pytest.mark.slow
 def test_paris_follows_the_capital_of_france_is(model):
     token, probability = model.next_token("The capital of France is", n=1)[0]
     assert token == " Paris"
     assert probability == pytest.approx(0.77, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompt", "token"),
     [
@@ -48,6 +51,7 @@ def test_easy_prompts_are_completed(model, prompt, token):
     assert model.next_token(prompt, n=1)[0][0] == token
 
 
+@pytest.mark.slow
 def test_loss_on_a_paragraph_is_that_of_a_trained_model_and_depends_on_word_order(model):
     loss = model.loss(PARAGRAPH)
     assert loss == pytest.approx(2.87, abs=0.05)
@@ -69,6 +73,7 @@ BIBLIOTHEK = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "nats"), [(LIBRARY, 0.705), (BIBLIOTHEK, 1.72)])
 def test_a_paragraph_costs_what_it_did_when_the_network_was_first_read(model, text, nats):
     """Nats a character: German costs it more than twice what English does."""
@@ -76,11 +81,13 @@ def test_a_paragraph_costs_what_it_did_when_the_network_was_first_read(model, te
     assert model.loss(f"<|endoftext|>{text}") * n_predicted / len(text) == pytest.approx(nats, abs=0.02)
 
 
+@pytest.mark.slow
 def test_randomised_model_predicts_nothing(model):
     chance = math.log(model.vocabulary_size)
     assert chance - 0.5 < model.randomised(0).loss(PARAGRAPH) < chance + 1.5
 
 
+@pytest.mark.slow
 def test_randomised_model_depends_on_its_seed_only(model):
     name = "blk.3.ffn_up.weight"
     first, again, other = (model.randomised(seed).weights[name] for seed in (1, 1, 2))
@@ -90,6 +97,7 @@ def test_randomised_model_depends_on_its_seed_only(model):
     assert float(first.std()) == pytest.approx(576**-0.5, abs=5 * 576**-0.5 / math.sqrt(2 * first.numel()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["Wir müssen bis morgen früh noch die", "def f(x):\n    return x**2", "日本 €12.50 🙂"]
 )
@@ -97,12 +105,14 @@ def test_tokens_decode_to_the_text(model, text):
     assert model.decode(model.encode(text)) == text
 
 
+@pytest.mark.slow
 def test_digits_are_tokens_of_their_own_and_die_is_one_token(model):
     assert len(model.encode("1234")) == 4
     assert len(model.encode(" die")) == 1
     assert model.encode("<|endoftext|> die")[0] == 0
 
 
+@pytest.mark.slow
 def test_recorded_vectors_do_not_depend_on_the_batch_that_a_text_is_in(model):
     longest = (
         "a much longer line, so that the others are padded when they stand beside it, and then some more"
@@ -114,6 +124,7 @@ def test_recorded_vectors_do_not_depend_on_the_batch_that_a_text_is_in(model):
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_outputs_are_the_neurons_times_the_down_matrix_and_inputs_give_the_neurons(model):
     texts, layers = ["I saw the old man die", "Heute lesen wir die"], [0, 7]
     recorded = model.record(texts, what=language.RECORDED, layers=layers)
@@ -127,11 +138,13 @@ def test_outputs_are_the_neurons_times_the_down_matrix_and_inputs_give_the_neuro
         torch.testing.assert_close(neurons[:, k] @ down.T, outputs[:, k], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_rope_makes_attention_depend_on_order(model):
     one, other = model.record(["dog bites man", "man bites dog"], layers=[0, 29])["neurons"]
     assert not torch.allclose(one, other, atol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -189,6 +202,7 @@ def test_a_file_at_a_path_needs_the_same_packages(monkeypatch, tmp_path, package
         language.load(tmp_path / "any.gguf")
 
 
+@pytest.mark.slow
 @pytest.mark.bad_input
 def test_a_text_that_the_vocabulary_cannot_spell_is_refused_and_not_shortened(model):
     refused(

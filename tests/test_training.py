@@ -756,6 +756,7 @@ def test_strata_of_a_model_with_a_method_of_its_own_are_refused_by_name():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_models", [2, 40])  # measured by torch, and by the compiled loop
 def test_the_standard_error_of_a_loss_is_its_spread_over_held_out_sets(n_models):
     features, model = SparseFeatures(5, 0.3), ReLUHiddenModel(5, 3, range(n_models))
@@ -775,6 +776,7 @@ def test_parameters_of_a_models_own_learn_and_count_in_its_loss_on_empty_inputs_
     np.testing.assert_allclose(result.loss, plain, rtol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [ReLUHiddenModel, Copied])
 @pytest.mark.parametrize("skip_empty", [True, False])
 def test_a_target_that_is_not_zero_for_the_empty_input_is_learnt_drawn_or_not(base, skip_empty):

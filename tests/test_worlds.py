@@ -90,6 +90,7 @@ def by_streams(layers, of):
     return evidence.Interval(estimate, estimate, estimate).over(evidence.Streams(estimate, (added,), counts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("draw", "of"), [KINDS[0], *KINDS[2:]], ids=lambda value: value.__name__)
 def test_what_is_simulated_from_one_data_set_is_near_what_new_ones_give(draw, of):
     rng = np.random.default_rng(1)

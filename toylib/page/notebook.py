@@ -95,7 +95,7 @@ def _shown(value: object) -> str:
     if isinstance(value, int | np.integer):
         return f"{value:,}"
     if isinstance(value, float | np.floating):
-        large = 1e4 <= abs(value) < 1e7  # 24,200 and not 2.42e+04
+        large = 1e4 <= abs(float(value)) < 1e7  # 24,200 and not 2.42e+04
         return f"{float(f'{value:.3g}'):,.0f}" if large else f"{value:.3g}"
     if hasattr(value, "_repr_html_"):
         return value._repr_html_()

@@ -65,7 +65,7 @@ def _by_last(tree: ast.Module) -> str:
         return f"Draws the figure{f': {what}' if what else ''}"
     if called == "Lab":
         return "The lab"
-    return f"Shows {last.id}" if isinstance(last, ast.Name) else ""
+    return "Shows what stands below" if isinstance(last, ast.Name) else ""  # a name says nothing to a reader
 
 
 def label(source: str, *, draws: bool = False) -> str:

@@ -45,7 +45,7 @@ folded, light, found, tutorial, captioned, runs_here = map(extension, EXTENSIONS
         ("a, b = 1, 2\nfor k in range(3):\n    c = k", "Computes a, b, c"),
         ("run = train(model, features)", "Trains run"),
         ("Lab(preset='pentagon')", "The lab"),
-        ("claim", "Shows claim"),
+        ("claim", "Shows what stands below"),
         ("print(1)", "Code"),
         ("not python (", "Code"),
         ("", "Code"),

@@ -1,7 +1,10 @@
 """The one check of bad calls: a single named error that says what must be and what came instead."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,17 @@ def table(rows: Sequence[tuple[Callable[[], object], Message]]) -> Callable[...,
         refused(call, message)
 
     return test
+
+
+def script_refused(script: str, *options: str, message: str) -> None:
+    """Assert that a script of this folder ends with this message on how it was called, before any work."""
+    path = Path(__file__).resolve().with_name(script)
+    done = subprocess.run(
+        [sys.executable, str(path), *options],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=path.parents[1],
+    )
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr

@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from bad_input import refused, table
+from bad_input import refused, script_refused, table
 
 from toylib.studies import instrument, planted
 from toylib.studies.recovery import SparseAutoencoder, mean_max_matching
@@ -226,12 +224,8 @@ def test_the_record_holds_every_part_and_is_small():
 @pytest.mark.slow
 @pytest.mark.bad_input
 def test_the_script_names_a_page_that_it_cannot_write_before_any_work():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "instrument.py"), "--page", "/nowhere/x.json"],
-        capture_output=True, text=True, timeout=100, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "--page must lie in a folder that is there; got /nowhere/x.json" in done.stderr
+    there = "--page must lie in a folder that is there; got /nowhere/x.json"
+    script_refused("instrument.py", "--page", "/nowhere/x.json", message=there)
 
 
 @pytest.mark.bad_input

@@ -2,15 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import one_neuron as script
 import pytest
 import torch
-from bad_input import refused
+from bad_input import refused, script_refused
 from torch.nn.functional import linear
 
 from toylib.networks import ablation, answers, vision
@@ -244,12 +242,8 @@ def test_what_reads_the_layers_that_are_looked_at_is_there():
 
 @pytest.mark.bad_input
 def test_the_script_names_a_page_that_it_cannot_write_before_any_work():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "one_neuron.py"), "words", "--page", "/nowhere/x.json"],
-        capture_output=True, text=True, timeout=100, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "--page must lie in a folder that is there; got /nowhere/x.json" in done.stderr
+    there = "--page must lie in a folder that is there; got /nowhere/x.json"
+    script_refused("one_neuron.py", "words", "--page", "/nowhere/x.json", message=there)
 
 
 @pytest.mark.bad_input

@@ -2,15 +2,13 @@
 
 import json
 import struct
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from bad_input import refused
+from bad_input import refused, script_refused
 
 from toylib.networks import frozen_graph, images, mobilenet, pointwise, vision
 from toylib.networks.crops import Picture, crops
@@ -227,12 +225,8 @@ def test_the_record_holds_every_layer_in_every_way_and_is_small():
 @pytest.mark.slow
 @pytest.mark.bad_input
 def test_the_script_names_a_page_that_it_cannot_write_before_any_work():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "vision.py"), "--page", "/nowhere/x.json"],
-        capture_output=True, text=True, timeout=100, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "--page must lie in a folder that is there; got /nowhere/x.json" in done.stderr
+    there = "--page must lie in a folder that is there; got /nowhere/x.json"
+    script_refused("vision.py", "--page", "/nowhere/x.json", message=there)
 
 
 def test_pictures_drawn_anew_bring_all_their_stimuli_and_count_as_often_as_they_were_drawn():

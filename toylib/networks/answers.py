@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 
 from ..checks import a_number, a_whole_number, checked, must
+from .lexical import standardised
 
 ALIKE = "its spelling", "its translation", "a synonym of its spelling", "other words"
 # of each word: contexts in the other language ended by it; English ones ended by it, by a substitute, and
@@ -103,11 +104,7 @@ def by_spelling(activity: Float[np.ndarray, "n_words 4 2 n_neurons"]) -> Float[n
     Shapes: -> (n_words, 4), as ALIKE names them.
     Raises: ValueError for activities of another shape, or of one word.
     """
-    flat = activity.reshape(-1, activity.shape[-1]).astype(float)
-    scale = flat.std(0)
-    z = ((flat - flat.mean(0)) / np.where(scale > 0, scale, 1)).reshape(activity.shape)
-    z = z - z.mean(-1, keepdims=True)
-    z /= np.linalg.norm(z, axis=-1, keepdims=True)
+    z = standardised(activity)
     other, word, substitute, translation = z.transpose(1, 0, 2, 3)
     pairs = (np.einsum("wcn,wdn->w", other, one) / 4 for one in (word, translation, substitute))
     english = (substitute + translation).sum(1)

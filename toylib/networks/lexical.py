@@ -141,6 +141,17 @@ def missed_by_table(
     return np.einsum("ij,ij->i", apart, apart, dtype=float)
 
 
+def standardised(
+    activity: Float[np.ndarray, "*stimuli n_neurons"],
+) -> Float[np.ndarray, "*stimuli n_neurons"]:
+    """Neurons over all stimuli, then each stimulus over neurons: products of two are their correlations."""
+    flat = activity.reshape(-1, activity.shape[-1]).astype(float)
+    scale = flat.std(0)
+    z = ((flat - flat.mean(0)) / np.where(scale > 0, scale, 1)).reshape(activity.shape)
+    z = z - z.mean(-1, keepdims=True)
+    return z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+
 @checked(
     must(
         lambda activity: activity.ndim == 5 and activity.shape[1:4] == (2, 2, 2) and len(activity) > 1,
@@ -160,11 +171,7 @@ def by_word_and_meaning(
     Shapes: -> (n_words, 2, 2): the same word, another; the same meaning, another.
     Raises: ValueError for activities of another shape, or of one word.
     """
-    flat = activity.reshape(-1, activity.shape[-1]).astype(float)
-    scale = flat.std(0)
-    z = ((flat - flat.mean(0)) / np.where(scale > 0, scale, 1)).reshape(activity.shape)
-    z = z - z.mean(-1, keepdims=True)
-    z /= np.linalg.norm(z, axis=-1, keepdims=True)
+    z = standardised(activity)
     alike = np.einsum("wmfn,wkgn->wmkfg", z[:, :, 0], z[:, :, 1])  # meanings m and k, endings f and g
     words = np.stack([alike[..., 0, 0], (alike[..., 0, 1] + alike[..., 1, 0]) / 2], axis=1)
     same = np.einsum("wimm->wi", words) / 2

@@ -25,8 +25,9 @@ def _names(tree: ast.Module) -> str:
     """What the cell's lines name, the first four in their order; empty if nothing."""
     found: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            parts = [part for target in node.targets for part in ast.walk(target)]
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = [part for target in targets for part in ast.walk(target)]
             found += [part.id for part in parts if isinstance(part, ast.Name)]
     names = [name for name in dict.fromkeys(found) if not name.startswith("_")]
     return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
@@ -37,6 +38,8 @@ def _by_calls(calls: set[str]) -> str:
     for name, words in (
         ("setup", "Set-up: packages and settings"),
         ("judge", "The verdict"),
+        ("judged", "The verdict"),
+        ("not_tested", "The verdict"),
         ("Claim", "The claim and its rules, as data"),
     ):
         if name in calls:
@@ -58,6 +61,8 @@ def _by_last(tree: ast.Module) -> str:
     called = _called(last) if last is not None else ""
     if called == "table" and isinstance(last, ast.Call):
         return _table(last)
+    if tree.body and isinstance(only := tree.body[0], ast.Assert) and isinstance(only.msg, ast.Constant):
+        return f"Checks: {only.msg.value!s}"
     if called in ("weak_rules", "undecided"):
         return "A table"
     if called.startswith("draw"):
@@ -88,13 +93,15 @@ def label(source: str, *, draws: bool = False) -> str:
     said = said or next((text.splitlines()[0] for text in documents if text and text[0].isalpha()), "")
     names = _names(tree)
     trains = any(call.startswith("train") for call in calls)
-    computes = f"{'Trains' if trains else 'Computes'} {names}" if names else "Code"
+    imports = all(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body) and tree.body
+    other = "Numbers for the text" if "glue" in calls else "Imports" if imports else "Code"
+    computes = f"{'Trains' if trains else 'Computes'} {names}" if names else other
     return _fitted(said or computes)
 
 
 def _fitted(text: str) -> str:
     """In one line: cut between words where it is too long, and without a full stop."""
-    text = text.strip().rstrip(".:")
+    text = text.strip().rstrip(".:").replace("`", "")
     text = text[:1].upper() + text[1:]
     return text if len(text) <= LONGEST else f"{text[:LONGEST].rsplit(' ', 1)[0].rstrip(',;')} …"
 

@@ -1,6 +1,9 @@
 """What the extensions make of the site: folded code with labels, less weight, a front page at the root."""
 
+import base64
+import hashlib
 import importlib.util
+import io
 import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -8,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from toylib.claims import NOT_SUPPORTED
 from toylib.page import records, stamps
@@ -24,8 +28,8 @@ def extension(name: str) -> ModuleType:
     return module
 
 
-EXTENSIONS = ("folded", "light", "found", "tutorial", "captioned", "runs_here")
-folded, light, found, tutorial, captioned, runs_here = map(extension, EXTENSIONS)
+EXTENSIONS = ("folded", "light", "found", "tutorial", "captioned", "runs_here", "dark")
+folded, light, found, tutorial, captioned, runs_here, dark = map(extension, EXTENSIONS)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,13 @@ folded, light, found, tutorial, captioned, runs_here = map(extension, EXTENSIONS
         ("run = train(model, features)", "Trains run"),
         ("Lab(preset='pentagon')", "The lab"),
         ("claim", "Shows what stands below"),
+        ("judged(claim, found)", "The verdict"),
+        ("claim.not_tested(missing) if missing else judge_it()", "The verdict"),
+        ("notebook.glue(a=1)", "Numbers for the text"),
+        ("from toylib import train", "Imports"),
+        ("assert all(found), 'every row holds'", "Checks: every row holds"),
+        ("found |= {'a': 1}", "Computes found"),
+        ("# `longer` multiplies", "Longer multiplies"),
         ("print(1)", "Code"),
         ("not python (", "Code"),
         ("", "Code"),
@@ -232,3 +243,86 @@ def test_a_page_with_a_place_to_run_a_claim_has_the_module_once() -> None:
     page = runs_here.with_module(f"<body>{card}{card}</body></html>", script)
     assert page == f"<body>{card}{card}{script}\n</body></html>"
     assert runs_here.with_module(page, script) == page
+
+
+# --- figures for the dark theme -----------------------------------------------------------------------
+
+
+def painted(*colours: str) -> Image.Image:
+    """A stripe of 20 x 20 pixels of each colour."""
+    picture = Image.new("RGB", (20 * len(colours), 20))
+    for k, colour in enumerate(colours):
+        picture.paste(colour, (20 * k, 0, 20 * k + 20, 20))
+    return picture
+
+
+def luminance(colour: tuple[int, ...]) -> float:
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(colour[:3]) / 255]
+    return float(np.dot(light, [0.2126, 0.7152, 0.0722]))
+
+
+def test_paper_goes_ink_turns_light_and_greys_stay_thin() -> None:
+    drawn = dark.dark(painted("white", "black", "#cccccc"))
+    paper, ink, grey = (drawn.getpixel((20 * k + 9, 9)) for k in range(3))
+    assert paper[3] == 0
+    assert ink == (206, 214, 221, 255)
+    assert grey == (206, 214, 221, 51)
+
+
+def test_colours_keep_their_hue_and_can_be_seen_on_dark() -> None:
+    lines = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#440154", "#000080", "#f0e442"
+    drawn = dark.dark(painted(*lines))
+    ground = luminance((18, 18, 18))
+    for k, colour in enumerate(lines):
+        *shown, cover = drawn.getpixel((20 * k + 9, 9))
+        assert cover >= 250, colour
+        assert (luminance(tuple(shown)) + 0.05) / (ground + 0.05) >= 4, colour
+        before = [int(colour[j : j + 2], 16) for j in (1, 3, 5)]
+        assert np.argmax(shown) == np.argmax(before), colour
+
+
+def test_two_blues_stay_two_and_a_band_stays_dimmer_than_its_line() -> None:
+    blue, sky, band = (
+        dark.dark(painted("#0072b2", "#56b4e9", "#cce3f0")).getpixel((x, 9)) for x in (9, 29, 49)
+    )
+    assert sky[3] == blue[3] == 255
+    assert luminance(sky) > 1.5 * luminance(blue)
+    assert 0.2 < band[3] / 255 < 0.6
+
+
+def figure_cell(mark: str, value: str = "") -> dict[str, Any]:
+    picture = io.BytesIO()
+    painted("white", "black").save(picture, "png")
+    data = {
+        dark.FIGURE: {"csv": f"panel,series,mark,x,y,x2,y2,value\n1,a,{mark},0,0,,,{value}\n"},
+        "image/png": base64.b64encode(picture.getvalue()).decode(),
+    }
+    return {"outputs": [{"data": data}]}
+
+
+@pytest.mark.parametrize(
+    ("mark", "value", "n"),
+    [
+        ("line", "", 1),
+        ("note", "of a series of 100 marks or more one in 3 is told", 1),
+        ("cell", "0.5", 0),
+        ("note", "values of a AxesImage are not told", 0),
+    ],
+)
+def test_maps_and_photographs_keep_their_colours(mark: str, value: str, n: int) -> None:
+    assert len(list(dark.drawings([figure_cell(mark, value)]))) == n
+
+
+def test_a_page_shows_one_picture_in_each_theme() -> None:
+    (content,) = dark.drawings([figure_cell("line")])
+    name = hashlib.sha256(content).hexdigest()
+    tag = f'<img alt="a figure" src="../_images/{name}.png" style="x" />'
+
+    def on_page(page: str, drawn: set[str]) -> str:
+        return dark.PICTURE.sub(lambda match: dark.both(match, drawn), page)
+
+    page = on_page(tag, {name})
+    assert page.count('class="only-light"') == page.count('class="only-dark"') == 1
+    assert f'class="only-dark" alt="a figure" src="../_images/{name}-dark.png"' in page
+    assert on_page(page, {name}) == page
+    assert on_page(tag, set()) == tag

@@ -630,10 +630,25 @@ def test_page_is_accessible(page: str, scheme: Any, width: int, browser: Browser
     assert problems == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_figure_is_drawn_for_the_theme(scheme: Any, browser: Browser, server: str) -> None:
+    view, *_ = watched(browser, server, color_scheme=scheme)
+    view.goto(server + "book/open-questions.html")
+    view.wait_for_load_state("load")
+    shown = view.evaluate(
+        "[...document.querySelectorAll('a.image-reference')].map(a =>"
+        " [...a.children].filter(i => i.checkVisibility()).map(i => i.className))"
+    )
+    view.context.close()
+    assert shown.count([f"only-{scheme}"]) == len(shown) - 1 > 2  # a map of phases has one picture for both
+    assert [""] in shown
+
+
 @every(CONTENT)
 def test_page_is_light(page: str) -> None:
     pictures = {unquote(urljoin(page, attribute(image, "src"))) for image in parsed(page).find_all("img")}
-    own = [SITE / name for name in pictures if name.startswith("_images/")]
+    fetched = {name for name in pictures if not name.endswith("-dark.png")}  # or those in place of the others
+    own = [SITE / name for name in fetched if name.startswith("_images/")]
     assert sum(path.stat().st_size for path in [SITE / page, *own]) < PAGE_WEIGHT
 
 

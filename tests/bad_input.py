@@ -1,9 +1,11 @@
 """The one check of bad calls: a single named error that says what must be and what came instead."""
 
+import io
 import re
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -41,15 +43,20 @@ def table(rows: Sequence[tuple[Callable[[], object], Message]]) -> Callable[...,
     return test
 
 
-def script_refused(script: str, *options: str, message: str) -> None:
-    """Assert that a script of this folder ends with this message on how it was called, before any work."""
-    path = Path(__file__).resolve().with_name(script)
-    done = subprocess.run(
-        [sys.executable, str(path), *options],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=path.parents[1],
-    )
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
+def script_refused(script: str, *options: str, message: str, status: int = 2) -> None:
+    """Assert that a script of this folder ends with this message on how it was called, before any work.
+
+    It runs in this process, which has imported what the script imports already.
+    """
+    path, said = Path(__file__).resolve().with_name(script), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said):
+        patch.setattr(sys, "argv", [str(path), *options])
+        patch.chdir(path.parents[1])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(path), run_name="__main__")
+    code = ended.value.code
+    if isinstance(code, str):  # as Python does with what sys.exit was given
+        said.write(code)
+        code = 1
+    assert code == status, said.getvalue()
+    assert message in said.getvalue()

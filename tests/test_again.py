@@ -73,6 +73,26 @@ def test_a_chapter_whose_run_would_take_longer_than_allowed_is_left_out(tmp_path
     assert again.affordable(names, 1, 20) == ["short", "new"]
 
 
+def test_claims_on_stored_records_are_not_run_again_and_the_others_are(tmp_path, monkeypatch):
+    known = {claim["id"] for path in again.chapters(ROOT / "book") for claim in again.stated(path)}
+    assert known >= again.STORED  # a claim renamed there would be run for nothing
+    names = again.with_claims()
+    assert "which-knob" not in names
+    assert {"sparsity", "deeper-is-rarer"} <= set(names)
+    (tmp_path / "book" / "data").mkdir(parents=True)
+    (tmp_path / "book" / "data" / "again.json").write_text("{}")
+    monkeypatch.setattr(again, "ROOT", tmp_path)
+    monkeypatch.setattr(again, "RUNS", tmp_path / "runs")
+    own = {"deeper": {"claims": [{"id": "claim-3-toy"}, {"id": "claim-3-real"}]}}
+    own["knobs"] = {"claims": [{"id": "knob-clean"}]}
+    (tmp_path / "runs" / "seeds-3").mkdir(parents=True)
+    result = {"conditions": {}, "versions": {}, "chapters": own}
+    (tmp_path / "runs" / "seeds-3" / "result.json").write_text(json.dumps(result))
+    again.keep_sensitivity()
+    kept = json.loads((tmp_path / "book" / "data" / "again.json").read_text())["sensitivity"]["seeds-3"]
+    assert kept["chapters"] == {"deeper": {"claims": [{"id": "claim-3-toy"}]}}
+
+
 # --- strips ----------------------------------------------------------------------------------------------
 
 

@@ -1,14 +1,12 @@
 """The factorial: clean layers lose nothing, conjunctions are counted by hand, effects are those put in."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from bad_input import table
+from bad_input import script_refused, table
 
 from toylib import engines, measures
 from toylib.engines.settings import Settings
@@ -252,7 +250,6 @@ def test_two_dask_workers_that_lose_one_midway_give_the_bits_of_one_process(tmp_
             np.testing.assert_array_equal(value, other_value)
 
 
-@pytest.mark.slow
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -266,12 +263,7 @@ def test_two_dask_workers_that_lose_one_midway_give_the_bits_of_one_process(tmp_
     ],
 )
 def test_the_script_names_what_it_cannot_use_before_any_work(options, message):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "factorial.py"), *options],
-        capture_output=True, text=True, timeout=100, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert message in done.stderr
+    script_refused("factorial.py", *options, message=message)
 
 
 def test_starts_are_the_first_and_the_last_of_their_stream():

@@ -6,8 +6,6 @@ import http.server
 import io
 import json
 import re
-import subprocess
-import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from bad_input import refused
+from bad_input import refused, script_refused
 
 from toylib.networks import frozen_graph, images, inception, pointwise, vision
 from toylib.networks.crops import crops, photographs
@@ -379,7 +377,6 @@ def test_make_inception_fetches_reads_and_records_and_goes_on_where_it_was(serve
     assert json.loads(page.read_text())["networks"] == record["networks"]
 
 
-@pytest.mark.slow
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("options", "status", "message"),
@@ -389,8 +386,4 @@ def test_make_inception_fetches_reads_and_records_and_goes_on_where_it_was(serve
     ],
 )
 def test_the_script_names_what_it_cannot_use_before_any_work(options, status, message):
-    command = [sys.executable, str(ROOT / "tests" / "inception.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
-    assert done.returncode == status
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    script_refused("inception.py", *options, message=message, status=status)

@@ -220,7 +220,16 @@ def prepare(folder: Path, options: argparse.Namespace) -> Path:
     if options.workers:
         environment["LOKY_MAX_CPU_COUNT"] = str(options.workers)
     kernel = {
-        "argv": [options.python, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
+        # -O: what a chapter asserts of the book's own run is not asserted of another, and what follows runs
+        "argv": [
+            options.python,
+            "-O",
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+            "--log-level=ERROR",
+        ],
         "display_name": "again",
         "language": "python",
         "env": environment,
@@ -270,7 +279,7 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="again",
-        allow_errors=True,  # an exercise's check may fail on other seeds; what comes after still counts
+        allow_errors=True,  # what comes after a cell that fails still counts
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(place)}},

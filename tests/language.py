@@ -218,7 +218,10 @@ def main() -> None:
         [package, source.what, source.licence, source.n_passages] for package, source in SOURCES.items()
     ]
     facts = {"sources": sources, "together": TOGETHER, "n_characters": sum(map(len, every))}
-    kept = others(chosen.page, chosen.readers, facts)
+    try:
+        kept = others(chosen.page, chosen.readers, facts)
+    except ValueError as error:
+        parser.error(str(error))
     made = {name: of_network(name, every, parts) for name in chosen.readers}
     write(record_of(kept | made, facts), chosen.page)
     print(f"{(time.perf_counter() - started) / 60:.1f} minutes of this call")

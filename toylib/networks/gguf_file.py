@@ -17,7 +17,7 @@ from torch import Tensor
 from ..checks import refuse
 from .loading import reading
 
-VERSIONS = 2, 3
+MAGIC, VERSIONS = b"GGUF", (2, 3)
 TEXT, LIST = 8, 9  # kinds of value
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 ROWS = 4096  # that are turned into numbers at once
@@ -39,16 +39,17 @@ class Stored(NamedTuple):
         """
         from gguf import GGMLQuantizationType, dequantize
 
-        values = torch.empty(self.shape, dtype=torch.float32)
-        for at in range(0, self.shape[0], ROWS):
-            some = dequantize(self.raw[at : at + ROWS], GGMLQuantizationType[self.kind])
+        raw = self.raw.reshape(-1, self.raw.shape[-1])
+        values = torch.empty(len(raw), self.shape[-1])
+        for at in range(0, len(raw), ROWS):
+            some = dequantize(raw[at : at + ROWS], GGMLQuantizationType[self.kind])
             values[at : at + ROWS] = torch.tensor(some)
-        return values
+        return values.reshape(self.shape)
 
 
 class _Bytes:
-    def __init__(self, content: bytes):
-        self.content, self.at = content, 0
+    def __init__(self, content: bytes, at: int):
+        self.content, self.at = content, at
 
     def number(self, kind: str) -> Any:
         (value,) = struct.unpack_from("<" + kind, self.content, self.at)
@@ -96,10 +97,10 @@ def read_gguf(content: bytes, *, file: str) -> tuple[dict[str, Any], dict[str, S
     from gguf import GGMLQuantizationType
     from gguf.quants import quant_shape_to_byte_shape
 
-    source = _Bytes(content)
+    source = _Bytes(content, len(MAGIC))
     with reading(repr(file), "file must be a GGUF file", *DAMAGED):
-        found = source.content[:4], source.number("I"), source.number("I")
-    if found[0] != b"GGUF" or found[2] not in VERSIONS:
+        found = content[: len(MAGIC)], source.number("I")
+    if found[0] != MAGIC or found[1] not in VERSIONS:
         refuse(f"file must be a GGUF file of version {' or '.join(map(str, VERSIONS))}", f"{file!r}, {found}")
     with reading(repr(file), "file must be a whole GGUF file", *DAMAGED):
         n_tensors, n_fields = source.number("Q"), source.number("Q")

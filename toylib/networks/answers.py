@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 from scipy.sparse import csr_array
 
 from ..checks import a_number, a_whole_number, checked, must
@@ -140,3 +141,21 @@ def told_apart(
         means = (sums - own[:, None] * row) / (sizes - own)[:, None]
         right.append(own[((means - row) ** 2).sum(1).argmin()] == 1)
     return np.array(right)
+
+
+@checked(
+    must(
+        lambda before, after: before.ndim == 1 and before.shape == after.shape,
+        "before and after must be of the same texts; got {before:shape} and {after:shape}",
+    ),
+)
+def gained_and_lost(
+    before: Bool[np.ndarray, " n_texts"], after: Bool[np.ndarray, " n_texts"]
+) -> tuple[int, int, float]:
+    """How many texts one of two readings alone gets right, each way, and McNemar's exact p of that split.
+
+    Raises: ValueError for readings of other lengths.
+    """
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    return gained, lost, float(p)

@@ -44,6 +44,7 @@ export NAME :=
 export URL :=
 export ARCHIVE :=
 export PARTS :=
+export READERS :=
 export SCHEDULER :=
 export REASON :=
 export PYTHONUTF8 := 1
@@ -173,9 +174,9 @@ needed: $(READY)  ## what must be shared in the toys of claims 3 and 4 and in la
 instrument: $(READY)  ## what reads features per neuron, on layers of known truth; book/data/instrument.json; a quarter of an hour
 	@$(PY) tests/instrument.py
 
-language: $(READY)  ## the language models' layers behind how-lexical and one-neuron, to book/data; half an hour; needs apt
-	@$(PY) tests/language.py
-	@$(PY) tests/one_neuron.py words
+language: $(READY)  ## the language models' layers behind how-lexical and one-neuron, to book/data; half an hour; needs apt; READERS=Gemma
+	@$(PY) tests/language.py $(if $(READERS),--readers $(READERS))
+	@$(PY) tests/one_neuron.py words $(if $(READERS),--readers $(READERS))
 
 vision: $(READY)  ## the vision networks' layers behind deeper-is-rarer and one-neuron, to book/data; half an hour; needs apt
 	@$(PY) tests/vision.py

@@ -1,8 +1,10 @@
 """Measure how lexical the neurons of language models are, and write the record: `make language`.
 
-    python tests/language.py [--folder _build/language] [--page book/data/language.json]
+    python tests/language.py [--folder _build/language] [--page book/data/language.json] [--readers Gemma]
 
-The passages are fetched by apt. Every layer's numbers are stored in the folder as they come: after an
+The passages are fetched by apt. Without `--readers` those of the book's claims are measured (READERS); an
+opt-in one (OPT_IN) is measured when it is named, and stands apart in the record. What the record has of other
+networks stays as it is. Every layer's numbers are stored in the folder as they come: after an
 interruption the same command continues.
 """
 
@@ -17,13 +19,19 @@ import numpy as np
 import torch
 from passages import SOURCES, fetch, of_source
 
+from toylib.networks.answers import told_apart
+from toylib.networks.gemma import Gemma
 from toylib.networks.lexical import by_word_and_meaning, lexical, missed_by_table
 from toylib.networks.reader import Reader
-from toylib.networks.readers import READERS, load_reader
+from toylib.networks.readers import OPT_IN, READERS, load_reader
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ROOT / "book" / "data" / "ambiguous_words.json"
-LAYERS = {"SmolLM2": [0, 1, 2, 3, 4, 6, 8, 11, 14, 17, 20, 23, 26, 29]}  # the others: all
+DIE = ROOT / "book" / "data" / "die_sentences.json"
+LAYERS = {  # of the others all
+    "SmolLM2": [0, 1, 2, 3, 4, 6, 8, 11, 14, 17, 20, 23, 26, 29],
+    "Gemma": [0, 1, 2, 3, 5, 7, 9, 11, 14, 17],
+}
 WEIGHTS = {"trained": None, "redrawn": 0}  # None, or the seed of the draw
 TOGETHER = 4  # neighbouring passages that are resampled as one
 
@@ -103,6 +111,26 @@ def of_words(reader: Reader, layers: list[int]) -> dict:
     return {"alike": alike, "single": [int(one) for one in single]}
 
 
+def of_die(reader: Gemma, layers: list[int]) -> dict:
+    """Which openings that end in *die* are told apart by language, by what is read at it and by layer."""
+    sentences = json.loads(DIE.read_text(encoding="utf-8"))["sentences"]
+    language = np.repeat(np.arange(len(sentences)), [len(some) for some in sentences.values()])
+    vectors = []
+    for text in (text for some in sentences.values() for text in some):
+        x, own = reader.begin(torch.tensor([[*reader.start, *reader.encode(text)]])), []
+        for layer in range(max(layers) + 1):
+            x, mlp = reader.halves(layer, x)
+            own += [{name: part[0, -1].numpy() for name, part in mlp.items()}] if layer in layers else []
+        vectors.append(own)
+
+    def right(name: str, k: int) -> str:
+        activity = np.stack([own[k][name] for own in vectors])
+        return "".join(map(str, told_apart(activity, language).astype(int)))
+
+    parts = ("inputs", "neurons", "outputs")
+    return {name: [right(name, k) for k in range(len(layers))] for name in parts}
+
+
 def stored(path: Path, make) -> dict:
     """What the file holds; made, and written whole, if it is not there."""
     if not path.is_file():
@@ -131,8 +159,42 @@ def of_network(name: str, texts: list[str], folder: Path) -> dict:
             "layers": [stored(parts[layer], dict) for layer in layers],
             "words": words["alike"],
         }
+    if isinstance(base, Gemma):
+        result["die"] = stored(folder / f"{name}-die.json", lambda: of_die(base, layers))
     facts = {"layers": layers, "n_layers": base.n_layers, "d_mlp": base.d_mlp, "n_tokens": len(text.token)}
     return facts | {"n_different": len(np.unique(text.token)), "single": words["single"]} | result
+
+
+def others(page: Path, readers: list[str], facts: dict) -> dict[str, dict]:
+    """What the page has of networks that are not measured now.
+
+    Raises: ValueError if they are not those of the claims, or read another text.
+    """
+    kept = json.loads(page.read_text(encoding="utf-8")) if page.is_file() else {}
+    every = kept.get("networks", {}) | kept.get("opt_in", {})
+    there = {name: one for name, one in every.items() if name not in readers}
+    if lacking := [name for name in READERS if name not in readers and name not in there]:
+        raise ValueError(f"{page} must hold {', '.join(lacking)}; measure them with make language first")
+    odd = [fact for fact, value in facts.items() if kept.get(fact) != json.loads(json.dumps(value))]
+    if there and odd:
+        raise ValueError(f"{page} must be of the same text; got another {odd[0]}: measure all networks anew")
+    return there
+
+
+def record_of(networks: dict[str, dict], facts: dict) -> dict:
+    """The record: facts, the networks of the claims, and apart from them those that are opt-in."""
+    opt_in = {name: networks[name] for name in OPT_IN if name in networks}
+    return (
+        facts
+        | {"networks": {name: networks[name] for name in READERS}}
+        | ({"opt_in": opt_in} if opt_in else {})
+    )
+
+
+def write(record: dict, page: Path) -> None:
+    text = json.dumps(record, separators=(",", ":")).replace("},{", "},\n{")
+    page.write_text(text + "\n", encoding="utf-8")
+    print(f"{len(text) / 1e3:.0f} kB in {page}")
 
 
 def main() -> None:
@@ -141,6 +203,7 @@ def main() -> None:
         "--folder", type=Path, default=ROOT / "_build" / "language", help="of finished layers"
     )
     parser.add_argument("--page", type=Path, default=ROOT / "book" / "data" / "language.json")
+    parser.add_argument("--readers", nargs="+", choices=(*READERS, *OPT_IN), default=list(READERS))
     chosen = parser.parse_args()
     if not chosen.page.parent.is_dir():
         parser.error(f"--page must lie in a folder that is there; got {chosen.page}")
@@ -151,13 +214,17 @@ def main() -> None:
     fetch(chosen.folder / "text")
     texts = {package: of_source(chosen.folder / "text", package) for package in SOURCES}
     every = [passage for passages in texts.values() for passage in passages]
-    facts = [[package, source.what, source.licence, source.n_passages] for package, source in SOURCES.items()]
-    record = {"sources": facts, "together": TOGETHER, "n_characters": sum(map(len, every))}
-    record["networks"] = {name: of_network(name, every, parts) for name in READERS}
-    text = json.dumps(record, separators=(",", ":")).replace("},{", "},\n{")
-    chosen.page.write_text(text + "\n", encoding="utf-8")
-    minutes = (time.perf_counter() - started) / 60
-    print(f"{minutes:.1f} minutes of this call; {len(text) / 1e3:.0f} kB in {chosen.page}")
+    sources = [
+        [package, source.what, source.licence, source.n_passages] for package, source in SOURCES.items()
+    ]
+    facts = {"sources": sources, "together": TOGETHER, "n_characters": sum(map(len, every))}
+    try:
+        kept = others(chosen.page, chosen.readers, facts)
+    except ValueError as error:
+        parser.error(str(error))
+    made = {name: of_network(name, every, parts) for name in chosen.readers}
+    write(record_of(kept | made, facts), chosen.page)
+    print(f"{(time.perf_counter() - started) / 60:.1f} minutes of this call")
 
 
 if __name__ == "__main__":

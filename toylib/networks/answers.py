@@ -1,4 +1,4 @@
-"""What a neuron answers to: a handful of tokens or pairs, nothing at all, a spelling in two languages.
+"""What neurons answer to: a handful of tokens or pairs, nothing at all, a spelling in two languages.
 
 A *detector* is a neuron of whose squared activity a few tokens hold half, and hold it in other passages than
 those in which they were found: in sparse text a few positions hold much of any neuron by chance.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 from scipy.sparse import csr_array
 
 from ..checks import a_number, a_whole_number, checked, must
@@ -110,3 +111,51 @@ def by_spelling(activity: Float[np.ndarray, "n_words 4 2 n_neurons"]) -> Float[n
     english = (substitute + translation).sum(1)
     others = other.sum(1) * (english.sum(0) - english)
     return np.stack([*pairs, others.sum(1) / (8 * (len(other) - 1))], axis=1)
+
+
+@checked(
+    must(
+        lambda activity, labels: activity.ndim == 2 and len(activity) == len(labels) > 0,
+        "activity must be (n_texts, width), and labels as long; got {activity:shape} and {labels:len}",
+    ),
+    must(
+        lambda labels: np.unique(labels, return_counts=True)[1].min() > 1,
+        "labels must each be there twice or more; got {labels}",
+    ),
+)
+def told_apart(
+    activity: Float[np.ndarray, "n_texts width"], labels: Int[np.ndarray, " n_texts"]
+) -> Bool[np.ndarray, " n_texts"]:
+    """Which texts the nearest class mean puts in their own class, each left out of the means in its turn.
+
+    Every entry is standardised over the texts first.
+
+    Raises: ValueError for labels of another length, or a label that is there once.
+    """
+    z = (activity - activity.mean(0)) / (activity.std(0) + 1e-6)
+    classes, label = np.unique(labels, return_inverse=True)
+    member = np.eye(len(classes))[label]
+    sums, sizes = member.T @ z, member.sum(0)
+    right = []
+    for row, own in zip(z, member, strict=True):
+        means = (sums - own[:, None] * row) / (sizes - own)[:, None]
+        right.append(own[((means - row) ** 2).sum(1).argmin()] == 1)
+    return np.array(right)
+
+
+@checked(
+    must(
+        lambda before, after: before.ndim == 1 and before.shape == after.shape,
+        "before and after must be of the same texts; got {before:shape} and {after:shape}",
+    ),
+)
+def gained_and_lost(
+    before: Bool[np.ndarray, " n_texts"], after: Bool[np.ndarray, " n_texts"]
+) -> tuple[int, int, float]:
+    """How many texts one of two readings alone gets right, each way, and McNemar's exact p of that split.
+
+    Raises: ValueError for readings of other lengths.
+    """
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    return gained, lost, float(p)

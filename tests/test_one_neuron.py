@@ -290,7 +290,9 @@ def test_what_does_not_fit_is_named():
         lambda: answers.told_apart(x, index[:3]),
         "activity must be (n_texts, width), and labels as long; got (4, 2) and 3",
     )
-    refused(lambda: answers.told_apart(x, np.arange(4)), "labels must each be there twice or more; got [0")
+    refused(
+        lambda: answers.told_apart(x, np.arange(4)), "labels must each be there twice or more; got array([0"
+    )
     refused(
         lambda: answers.gained_and_lost(half, half[1:]),
         "before and after must be of the same texts; got (4,) and (3,)",

@@ -130,6 +130,20 @@ def test_conditions_are_told_in_words():
     assert told({"seeds": 0, "training": 1}) == "the same again"
 
 
+def test_a_card_is_the_same_when_its_record_comes_back_from_a_file_in_another_order():
+    verdicts = {"supported": 0.0, "partly supported": 0.1, "not supported": 0.9}
+    worlds = ("nothing is there", "at the bound", "beyond the bound", "as measured")
+    operating = {"n": 1000, "margin": 0.1, "verdicts": dict.fromkeys(worlds, verdicts), "rules": {}}
+    record = judged()[MIME] | {"operating": operating}
+    assert cards.verdict(json.loads(json.dumps(record, sort_keys=True))) == cards.verdict(record)
+
+
+def test_an_interval_of_rounding_alone_is_no_interval():
+    record = judged()[MIME]
+    record["rules"][0] |= {"estimate": 0.75, "low": 0.75 - 1e-15, "high": 0.75}
+    assert "<td>0.75</td>" in cards.verdict(record)
+
+
 def test_cards_are_drawn_anew_without_running_a_chapter(tmp_path, capsys):
     book = tmp_path / "book"
     (book / "data").mkdir(parents=True)

@@ -6,8 +6,20 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..claims import CONDITION, MIME, NOT_TESTED, NULL, Claim, Rule, Verdict, chance_to_hold
-from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, MOST, NOTHING, POWER
+from ..claims import (
+    CONDITION,
+    MIME,
+    NOT_SUPPORTED,
+    NOT_TESTED,
+    NULL,
+    PARTLY,
+    SUPPORTED,
+    Claim,
+    Rule,
+    Verdict,
+    chance_to_hold,
+)
+from ..claims.worlds import BEYOND, BOUND, FALSE_ALARMS, FEWEST, MEASURED, MOST, NOTHING, POWER, WORLDS
 from ..evidence import Interval, with_interval
 from . import rerun
 from .data import here
@@ -24,8 +36,9 @@ def _found(rule: Mapping[str, Any]) -> str:
     """What was found, with its interval if it has a width, and a null's headroom."""
     if rule.get("low") is None:
         return "yes" if rule["held"] else "no"
-    found = [rule[name] for name in ("estimate", "low", "high")]
-    text = with_interval(*found) if rule["low"] < rule["high"] else _number(rule["estimate"])
+    estimate, low, high = (rule[name] for name in ("estimate", "low", "high"))
+    wide = high - low > 1e-9 * max(abs(low), abs(high))  # more than rounding
+    text = with_interval(estimate, low, high) if wide else _number(estimate)
     return text if rule["most"] is None else f"{text}, of {_number(rule['most'])} that it could"
 
 
@@ -82,20 +95,23 @@ def _operating(record: Mapping[str, Any]) -> str:
     found = record.get("operating")
     if not found:
         return ""
-    margin = _number(found["margin"])
+    margin, asked = _number(found["margin"]), [rule["name"] for rule in record["rules"]]
     worlds = {NOTHING: NOTHING, BOUND: "every quantity lies at its bound", MEASURED: "all is as measured"}
     worlds[BEYOND] = f"every quantity lies {margin} beyond its bound (of bounds over 1, that share)"
+    across = SUPPORTED, PARTLY, NOT_SUPPORTED  # what is read from a notebook comes in the alphabet's order
     lines = [
-        [f"if {worlds[world]}", *(f"{chance:.1%}" for chance in chances.values())]
-        for world, chances in found["verdicts"].items()
+        [f"if {worlds[world]}", *(f"{found['verdicts'][world][said]:.1%}" for said in across)]
+        for world in WORLDS
+        if world in found["verdicts"]
     ]
-    across = ("the verdict", *next(iter(found["verdicts"].values())))
-    verdicts = html_table(lines, across, caption="How often each verdict comes, by what is true")
+    verdicts = html_table(
+        lines, ("the verdict", *across), caption="How often each verdict comes, by what is true"
+    )
     lines = [
         [html.escape(name), str(chances["streams"])]
         + [f"{chances[world]:.1%}" for world in (BOUND, BEYOND, MEASURED)]
         + [weak(chances, margin), mend(chances)]
-        for name, chances in found["rules"].items()
+        for name, chances in sorted(found["rules"].items(), key=lambda rule: asked.index(rule[0]))
     ]
     header = ("a rule that holds", "streams", "at its bound", f"{margin} beyond", "as measured")
     others = found.get("not simulated", {})

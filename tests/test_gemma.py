@@ -414,7 +414,7 @@ def test_it_is_gemma_3_270m_and_comes_as_it_says(real):
     [
         ("One, two, three, four,", " five"),
         ("The opposite of hot is", " cold"),
-        ("Montag, Dienstag,", " Mittwoch"),
+        ("Januar, Februar, März,", " April"),
     ],
 )
 def test_easy_prompts_are_completed(real, prompt, token):

@@ -50,8 +50,8 @@ SENSITIVITY = {  # a claim's run beside others that might as well have been made
 }
 STORED = {  # claims on records that other commands made: here only what is resampled would move
     "knob-strongest", "knob-exponent", "knob-clean", "instrument-planted", "instrument-book",
-    "instrument-trained", "claim-3-real", "claim-3-premise", "lexical-first", "lexical-words",
-    "one-neuron-real", "spelling-real", "classes-real",
+    "instrument-trained", "claim-3-toy", "claim-3-real", "claim-3-premise", "lexical-first",
+    "lexical-words", "one-neuron-real", "spelling-real", "classes-real",
 }  # fmt: skip
 PACKAGES = (
     "torch", "numpy", "scipy", "numba", "scikit-learn", "joblib", "matplotlib", "jaxtyping", "safetensors",

@@ -83,14 +83,14 @@ def test_claims_on_stored_records_are_not_run_again_and_the_others_are(tmp_path,
     (tmp_path / "book" / "data" / "again.json").write_text("{}")
     monkeypatch.setattr(again, "ROOT", tmp_path)
     monkeypatch.setattr(again, "RUNS", tmp_path / "runs")
-    own = {"deeper": {"claims": [{"id": "claim-3-toy"}, {"id": "claim-3-real"}]}}
+    own = {"deeper": {"claims": [{"id": "claim-3-labels"}, {"id": "claim-3-real"}]}}
     own["knobs"] = {"claims": [{"id": "knob-clean"}]}
     (tmp_path / "runs" / "seeds-3").mkdir(parents=True)
     result = {"conditions": {}, "versions": {}, "chapters": own}
     (tmp_path / "runs" / "seeds-3" / "result.json").write_text(json.dumps(result))
     again.keep_sensitivity()
     kept = json.loads((tmp_path / "book" / "data" / "again.json").read_text())["sensitivity"]["seeds-3"]
-    assert kept["chapters"] == {"deeper": {"claims": [{"id": "claim-3-toy"}]}}
+    assert kept["chapters"] == {"deeper": {"claims": [{"id": "claim-3-labels"}]}}
 
 
 # --- strips ----------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def stored(section="sensitivity", digest=CLAIM.digest, verdict="supported", cond
 def test_a_card_shows_the_runs_of_its_claim_beside_its_estimate():
     card = cards.verdict(judged()[MIME], stored())
     assert "<svg" in card
-    assert "0.5 times the learning rate: 0.60 [0.45, 0.75]" in card
+    assert "half the rate: 0.60 [0.45, 0.75]" in card
     assert 'fill="none"' not in card
     assert 'fill="none"' in cards.verdict(judged()[MIME], stored(verdict="not supported"))
     assert "<svg" in cards.verdict(judged()[MIME], stored("runs"))
@@ -125,7 +125,7 @@ def test_without_runs_of_the_very_claim_there_is_no_strip(again):
 def test_conditions_are_told_in_words():
     told = strips.conditions_in_words
     assert told({"seeds": 3, "training": 8, "lr": 2.0, "engine": "torch"}) == (
-        "seeds moved, shift 3, training 8 times as long, 2 times the learning rate, engine torch"
+        "other seeds, 8 times the training, twice the rate, engine torch"
     )
     assert told({"seeds": 0, "training": 1}) == "the same again"
 

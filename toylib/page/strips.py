@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from ..evidence import with_interval
 
-WIDTH, LEFT, ROW = 620, 230, 20  # in pixels: of all, of the labels, of a line
+WIDTH, LEFT, ROW = 350, 130, 20  # in pixels: of all, which a phone has, of the labels, of a line
+RATES = {0.5: "half the rate", 2.0: "twice the rate"}
 
 
 class Run(NamedTuple):
@@ -24,11 +25,11 @@ class Run(NamedTuple):
 def conditions_in_words(conditions: Mapping[str, Any]) -> str:
     """How a run of tests/again.py differs from the book's."""
     rate, longer, shift = (conditions.get(name) or 0 for name in ("lr", "training", "seeds"))
-    words = [f"seeds moved, shift {shift}"] if shift else []
-    words += [f"training {longer} times as long"] if longer > 1 else []
-    words += [f"{rate:g} times the learning rate"] if rate not in (0, 1) else []
+    words = ["other seeds"] if shift else []
+    words += [f"{longer} times the training"] if longer > 1 else []
+    words += [RATES.get(rate, f"{rate:g} times the rate")] if rate not in (0, 1) else []
     words += [f"engine {conditions['engine']}"] if conditions.get("engine") else []
-    words += ["evaluated in float64"] if conditions.get("float64") else []
+    words += ["float64"] if conditions.get("float64") else []
     words += ["no AVX-512"] if conditions.get("avx2") else []
     words += ["Colab's way in"] if conditions.get("colab") else []
     return ", ".join(words) or "the same again"

@@ -50,7 +50,7 @@ SENSITIVITY = {  # a claim's run beside others that might as well have been made
 }
 STORED = {  # claims on records that other commands made: here only what is resampled would move
     "knob-strongest", "knob-exponent", "knob-clean", "instrument-planted", "instrument-book",
-    "instrument-trained", "claim-3-toy", "claim-3-real", "claim-3-premise", "lexical-first",
+    "instrument-trained", "claim-3-toy", "claim-3-real", "claim-3-premise", "claim-4-toy", "lexical-first",
     "lexical-words", "one-neuron-real", "spelling-real", "classes-real",
 }  # fmt: skip
 PACKAGES = (

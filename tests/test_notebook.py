@@ -68,6 +68,7 @@ def test_claims_are_printed_and_written(book, tmp_path, capsys):
     assert expected.items() <= claim.items()
 
 
+@pytest.mark.slow
 def test_a_changed_line_of_toylib_makes_the_chapter_stale_and_is_named(book, tmp_path, monkeypatch, capsys):
     changed = shutil.copytree(stamps.PACKAGE_FOLDER, tmp_path / "toylib")
     module = changed / "claims" / "rules.py"

@@ -62,6 +62,7 @@ def test_every_reader_has_the_same_face(loaded, name, n_layers, d_mlp, n_start, 
     torch.testing.assert_close(last[1], torch.stack([found[0][-1], found[2][-1]]))
 
 
+@pytest.mark.slow
 def test_the_first_reader_is_the_book_s_language_model(loaded):
     reader = loaded("SmolLM2")
     own = reader.model.record(["<|endoftext|>The old man"], layers=[0, 5])["neurons"]
@@ -87,6 +88,7 @@ def test_a_sentence_is_nearest_to_its_paraphrase_in_minilm(loaded):
     assert (one @ other.T).argmax(1).tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_coffee_follows_a_cup_of_in_whisper(loaded):
     reader = loaded("Whisper")
     p = reader.logits(reader.encode(" I would like a cup of"))[-1].softmax(0)

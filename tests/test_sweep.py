@@ -128,6 +128,7 @@ def longer_expected():
 # --- the same numbers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sweep_is_what_train_gives_setting_by_setting(expected):
     model = ReLUOutputModel(**MODEL, seeds=range(6))
     setting = train(model, SparseFeatures(4, 0.5, [1, 0.8, 0.6, 0.4]), progress=False, **TRAIN)

@@ -216,15 +216,11 @@ def test_the_rest_is_drawn_as_plain_draws_that_lie_on_no_line_are(features):
     q, given = features.unit_probability[0], strata.given_rest(features, 0)
     draw_dense(new_stream(1, TRAINING), q, given, *features.units, features.signed, x)
     plain = features.sample(n, 0)[0].numpy()
-    kind, start, members = features.units
-    together = [set(members[a:b].tolist()) for k, a, b in zip(kind, start, start[1:], strict=False) if k == 1]
-    on_line = [(row != 0).sum() == 1 and {int(np.argmax(row != 0))} not in [s for s in together if len(s) > 1]
-               for row in plain]  # fmt: skip
-    active = (plain != 0).any(1)
-    assert within(np.mean(on_line), alone[0].sum(), n)
-    assert within((active & ~np.array(on_line)).mean(), rest[0], n)
+    n_active = (plain != 0).sum(1)  # of a correlated set all are active, or none
+    assert within((n_active == 1).mean(), alone[0].sum(), n)
+    assert within((n_active > 1).mean(), rest[0], n)
     assert alone[0].sum() + rest[0] == pytest.approx(features.active_probability[0], rel=1e-12)
-    of_rest, code = plain[active & ~np.array(on_line)] != 0, 2 ** np.arange(features.n_features)
+    of_rest, code = plain[n_active > 1] != 0, 2 ** np.arange(features.n_features)
     size = 2**features.n_features
     theirs = np.bincount(of_rest @ code, minlength=size) / len(of_rest)
     ours = np.bincount((x != 0) @ code, minlength=size) / n

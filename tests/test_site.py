@@ -282,6 +282,9 @@ def test_the_front_page_says_what_the_records_say() -> None:
     count = parsed(FRONT).select_one(".tl-count")
     assert count is not None
     assert count.get_text() == answer.counted(claims)
+    short = parsed(FRONT).select_one(".tl-short")
+    assert short is not None
+    assert short.get_text() == answer.in_short(claims)
     cards = {attribute(card, "id") for card in parsed(FRONT).select(".tl-card")}
     assert cards == {f"card-{claim['id']}" for claim in claims}
 

@@ -39,10 +39,24 @@ def tally(claims: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in KINDS if counts[verdict]}
 
 
+def _outcomes(claims: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{n} {KINDS[verdict][n != 1]}" for verdict, n in tally(claims).items())
+
+
 def counted(claims: Sequence[Mapping[str, Any]]) -> str:
     """`28 claims: 6 hold, 16 hold within limits, 6 do not`."""
-    parts = [f"{n} {KINDS[verdict][n != 1]}" for verdict, n in tally(claims).items()]
-    return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}: {', '.join(parts)}"
+    return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}: {_outcomes(claims)}"
+
+
+def in_short(claims: Sequence[Mapping[str, Any]]) -> str:
+    """The answer to the book's question in a sentence: how claims about real networks fared, and about toys.
+
+    Raises: ValueError as for `sentences`.
+    """
+    sides = [[claim for claim in claims if is_real(claim) == real] for real in (True, False)]
+    (lead,) = (_lead(sentence, claims) for sentence in SENTENCES if sentence.real)
+    (n_real, of_real), (n_toys, of_toys) = ((len(side), _outcomes(side)) for side in sides)
+    return f"{lead} Of {n_real} claims about real networks {of_real}; of {n_toys} about toys {of_toys}."
 
 
 def in_words(found: Mapping[str, Any]) -> dict[str, str]:
@@ -93,7 +107,7 @@ class Clause:
             text += f", {' and '.join(told)}" if told and holds else ""
             first = claim["rules"][0]
             if not holds and not (first["held"] or first["reverse"]):
-                verdict = "does not hold: undecided"
+                verdict = "undecided"
         return f'{html.escape(text)} (<a href="{claim["chapter"]}.html">{verdict}</a>)'
 
 
@@ -102,7 +116,7 @@ class Sentence:
     """A question, the short answers to it, and the clauses.
 
     short: the answers if the claims of `by` all hold, hold within limits or in part, or do not hold. real:
-    whether to count all claims about real networks too, where there are more than those of the clauses.
+    whether it is about real networks.
     """
 
     question: str
@@ -154,8 +168,8 @@ SENTENCES = (
             ),
             Clause(
                 "knob-strongest",
-                "of the dials tried it moves the share most, by {points} more than the next",
-                "of the dials tried it is not shown to move the share most ({points} more than the next)",
+                "of all settings tried it moves the share most, by {points} more than the next",
+                "of all settings tried it is not shown to move the share most ({points} more than the next)",
                 {"its lead in each task alone": "though not in each task"},
             ),
         ),
@@ -247,6 +261,21 @@ def _short(sentence: Sentence, verdicts: Sequence[str]) -> str:
     return middle if {SUPPORTED, PARTLY} & set(verdicts) else bad
 
 
+def _lead(sentence: Sentence, claims: Sequence[Mapping[str, Any]]) -> str:
+    """The short answer.
+
+    Raises: ValueError if a sentence needs a claim that no chapter records.
+    """
+    verdicts = {claim["id"]: claim["verdict"] for claim in claims}
+    needed = [clause.id for clause in sentence.clauses]
+    if missing := [name for name in needed if name not in verdicts]:
+        refuse(
+            f"claims must have those of the sentence {sentence.question!r}; missing {missing}",
+            sorted(verdicts),
+        )
+    return _short(sentence, [verdicts[name] for name in sentence.by or needed])
+
+
 def sentences(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """The five, as HTML.
 
@@ -255,17 +284,7 @@ def sentences(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     by_id = {claim["id"]: claim for claim in claims}
     found = []
     for sentence in SENTENCES:
-        needed = [clause.id for clause in sentence.clauses]
-        missing = [name for name in needed if name not in by_id]
-        if missing:
-            refuse(
-                f"claims must have those of the sentence {sentence.question!r}; missing {missing}",
-                sorted(by_id),
-            )
-        verdicts = [by_id[name]["verdict"] for name in sentence.by or needed]
+        lead = f"<b>{sentence.question} {_lead(sentence, claims)}</b>"
         text = "; ".join(clause.said(by_id[clause.id]) for clause in sentence.clauses)
-        real = [claim for claim in claims if is_real(claim)] if sentence.real else []
-        text += f"; in all, of real networks, {counted(real)}" if len(real) > len(needed) else ""
-        lead = f"<b>{sentence.question} {_short(sentence, verdicts)}</b>"
         found.append(f"{lead} {text[0].upper()}{text[1:]}.")
     return found

@@ -38,9 +38,14 @@ def _bar(claims: Sequence[Mapping[str, Any]]) -> str:
         f'<span class="tl-{GROUPS[verdict]}" style="flex:{n}"></span>'
         for verdict, n in answer.tally(claims).items()
     )
-    note = "Brackets hold 95% intervals, points are percentage points; each verdict leads to its chapter."
+    note = (
+        "<i>Within limits</i>: a claim's own rule holds, another that says where does not; claims that are "
+        "undecided count as those that do not hold. Brackets hold 95% intervals, points are percentage "
+        "points; each verdict leads to its chapter."
+    )
     bar = f'<div class="tl-bar" aria-hidden="true">{parts}</div>'
-    return f'<p class="tl-count">{words}</p>{bar}<p class="tl-note">{note}</p>'
+    short = f'<p class="tl-short">{answer.in_short(claims)}</p>'
+    return f'<p class="tl-count">{words}</p>{bar}{short}<p class="tl-note">{note}</p>'
 
 
 def top(folder: str | Path = ".") -> Display:

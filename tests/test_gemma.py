@@ -11,6 +11,7 @@ import torch
 from bad_input import refused
 from hypothesis import given
 from hypothesis import strategies as st
+from paragraphs import BIBLIOTHEK, LIBRARY
 from torch.nn.functional import cross_entropy
 
 from toylib.networks import gemma, gguf_file
@@ -376,19 +377,6 @@ def test_no_claim_is_about_an_opt_in_network():
 
 
 # --- the real one -----------------------------------------------------------------------------------------
-
-LIBRARY = (
-    "The library stood at the corner of the square, a low brick building with tall windows. On Saturday "
-    "mornings it filled with children, who came for the picture books and stayed for the warmth. An old man "
-    "read the newspapers by the door and complained about the price of bread. In winter the radiators "
-    "knocked all day, and the librarian, who had worked there for thirty years, no longer heard them. When "
-    "the council decided to close it, more than two thousand people signed a letter, and the mayor changed "
-    "his mind."
-)
-BIBLIOTHEK = (
-    "Die Bibliothek stand an der Ecke des Platzes, ein niedriges Gebäude aus Backstein mit hohen Fenstern. "
-    "Am Samstagmorgen füllte sie sich mit Kindern, die wegen der Bilderbücher kamen."
-)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bad_input import refused
+from paragraphs import BIBLIOTHEK, LIBRARY
 from tokenizers.pre_tokenizers import ByteLevel
 
 from toylib.networks import language, llama_file, loading
@@ -57,20 +58,6 @@ def test_loss_on_a_paragraph_is_that_of_a_trained_model_and_depends_on_word_orde
     assert loss == pytest.approx(2.87, abs=0.05)
     backwards = " ".join(reversed(PARAGRAPH.split()))
     assert model.loss(backwards) > loss + 2
-
-
-LIBRARY = (
-    "The library stood at the corner of the square, a low brick building with tall windows. On Saturday "
-    "mornings it filled with children, who came for the picture books and stayed for the warmth. An old man "
-    "read the newspapers by the door and complained about the price of bread. In winter the radiators "
-    "knocked all day, and the librarian, who had worked there for thirty years, no longer heard them. When "
-    "the council decided to close it, more than two thousand people signed a letter, and the mayor changed "
-    "his mind."
-)
-BIBLIOTHEK = (
-    "Die Bibliothek stand an der Ecke des Platzes, ein niedriges Gebäude aus Backstein mit hohen Fenstern. "
-    "Am Samstagmorgen füllte sie sich mit Kindern, die wegen der Bilderbücher kamen."
-)
 
 
 @pytest.mark.slow

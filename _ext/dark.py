@@ -24,7 +24,7 @@ INK = np.array([206, 214, 221]) / 255  # the theme's text
 BRIGHT = 0.2  # luminance of a colour at least: a contrast above 4 with the theme's ground
 GREY = 0.15  # a colour below it is black ink, thinned
 SOLID = 200, 0.32  # of so many pixels and this much colour: a colour of its own, not another one thinned
-PICTURE = re.compile(r'<img (?!class=)[^>]*src="[^"]*/(?P<name>[0-9a-f]{64})\.png"[^>]*>')
+PICTURE = re.compile(r'<img (?![^>]*\bclass="only-)[^>]*src="[^"]*/(?P<name>[0-9a-f]{64})\.png"[^>]*>')
 
 
 def _bright(colour: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import again
 import nbformat
@@ -71,6 +72,19 @@ def test_a_chapter_whose_run_would_take_longer_than_allowed_is_left_out(tmp_path
     assert again.affordable(names, 1, 40) == names
     assert again.affordable(names, 8, 40) == ["short", "new"]
     assert again.affordable(names, 1, 20) == ["short", "new"]
+
+
+@pytest.mark.slow
+def test_what_a_chapter_asserts_of_the_books_own_run_does_not_stop_another(tmp_path):
+    (tmp_path / "clone" / "book" / "data").mkdir(parents=True)
+    chapter = tmp_path / "clone" / "book" / "chapter.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("assert False, 'another record'")]), chapter)
+    options = SimpleNamespace(python=sys.executable, threads=1, workers=1, seeds=3, training=1, lr=1.0)
+    vars(options).update(engine="", float64=False, avx2=False, colab=False, sensitivity=False)
+    clone = again.prepare(tmp_path, options)
+    assert again.run(chapter, tmp_path, clone, options)["errors"] == []
+    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), chapter)
+    assert "ZeroDivisionError" in again.run(chapter, tmp_path, clone, options)["errors"][0]
 
 
 def test_claims_on_stored_records_are_not_run_again_and_the_others_are(tmp_path, monkeypatch):

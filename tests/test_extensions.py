@@ -324,5 +324,7 @@ def test_a_page_shows_one_picture_in_each_theme() -> None:
     page = on_page(tag, {name})
     assert page.count('class="only-light"') == page.count('class="only-dark"') == 1
     assert f'class="only-dark" alt="a figure" src="../_images/{name}-dark.png"' in page
-    assert on_page(page, {name}) == page
+    late = light.lightened(f"<article>{page}", "")  # as the next build finds it
+    assert late.count("loading=") == 2
+    assert on_page(late, {name}) == late
     assert on_page(tag, set()) == tag

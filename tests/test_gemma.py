@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bad_input import refused
+from gguf_files import add_fields, finish
 from hypothesis import given
 from hypothesis import strategies as st
 from paragraphs import BIBLIOTHEK, LIBRARY
@@ -92,20 +93,14 @@ WEIGHTS = tensors()
 def written(path, fields=(), parts=(), architecture="gemma3"):
     """A small Gemma's file, its embedding in eight bits; `fields`, `parts` change it, None takes one away."""
     writer = gguf.GGUFWriter(path, architecture)
-    kinds = {str: "string", bool: "bool", int: "uint32", float: "float32", list: "array"}
-    for name, value in (FIELDS | dict(fields)).items():
-        if value is not None:
-            getattr(writer, f"add_{kinds[type(value)]}")(name, value)
+    add_fields(writer, FIELDS | dict(fields))
     eight = gguf.GGMLQuantizationType.Q8_0
     for name, value in (WEIGHTS | dict(parts)).items():
         if name == EMBEDDING and value.shape == (len(TOKENS), D):
             writer.add_tensor(name, gguf.quantize(value, eight), raw_dtype=eight)
         elif value is not None:
             writer.add_tensor(name, value)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

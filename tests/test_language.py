@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bad_input import refused
+from gguf_files import add_fields, finish
 from paragraphs import BIBLIOTHEK, LIBRARY
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -250,17 +251,11 @@ def written(path, fields=(), parts=(), architecture="llama"):
     writer = gguf.GGUFWriter(path, architecture or "llama")
     if architecture is None:
         del writer.kv_data[0]["general.architecture"]
-    kinds = {str: "string", bool: "bool", int: "uint32", float: "float32", list: "array"}
-    for name, value in (FIELDS | dict(fields)).items():
-        if value is not None:
-            getattr(writer, f"add_{kinds[type(value)]}")(name, value)
+    add_fields(writer, FIELDS | dict(fields))
     for name, value in (tensors() | dict(parts)).items():
         if value is not None:
             writer.add_tensor(name, value)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

@@ -12,6 +12,8 @@ PYTHON ?=
 PORT ?= 8000
 JOBS ?= 2
 CELL_TIMEOUT ?= 1200
+# on the command line only: a setting of other work must not leave tests out
+MINUTES :=
 PY := .venv/bin/python -u
 READY := .venv/.ready
 LOG := _build/log
@@ -65,7 +67,7 @@ export IPYTHONDIR := $(SETTINGS)/ipython
 
 # A variable that is no number is named before any work.
 nondigits = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(subst 5,,$(subst 6,,$(subst 7,,$(subst 8,,$(subst 9,,$(1)))))))))))
-$(foreach name,PORT JOBS CELL_TIMEOUT,$(if $(or $(if $($(name)),,empty),$(call nondigits,$($(name)))),\
+$(foreach name,PORT JOBS CELL_TIMEOUT $(if $(MINUTES),MINUTES),$(if $(or $(if $($(name)),,empty),$(call nondigits,$($(name)))),\
   $(error $(name) must be a whole number; got '$($(name))')))
 ifneq ($(PYTHON),)
   $(if $(shell command -v "$(PYTHON)" 2>/dev/null),,$(error PYTHON must be the path of Python 3.11 to 3.14; got '$(PYTHON)'))
@@ -223,7 +225,7 @@ check: $(READY)  ## lint, format, types, chapters up to date: under a minute
 	@$(call say,Chapters: are their outputs those of this toylib?)
 	@$(PY) -m toylib.page check
 
-test: browser check  ## check, unit tests, site built and opened in a browser, chapters re-executed and compared
+test: browser check  ## check, unit tests, site built and opened in a browser, chapters re-executed and compared; MINUTES=15 for these
 	@mkdir -p $(LOG) && rm -f $(LOG)/*.txt
 	@$(call say,Unit tests)
 	@set -o pipefail; $(PY) -m pytest tests -m '' --ignore=tests/test_site.py -p no:nbval \
@@ -232,8 +234,9 @@ test: browser check  ## check, unit tests, site built and opened in a browser, c
 	@$(call say,Site in a browser with the network blocked)
 	@set -o pipefail; $(PY) -m pytest tests/test_site.py -m '' \
 	  --numprocesses=logical --maxprocesses=4 --dist=loadgroup $(COLOR) | tee $(LOG)/2-site.txt
-	@$(call say,Chapters: every cell re-executed and compared)
+	@$(call say,Chapters: $(if $(MINUTES),cells that $(MINUTES) minutes suffice for,every cell) re-executed and compared)
 	@set -o pipefail; $(PY) -m pytest book --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
+	  $(if $(MINUTES),--minutes=$(MINUTES) --no-loadscope-reorder) \
 	  --numprocesses=logical --maxprocesses=4 --dist=loadscope $(COLOR) | tee $(LOG)/3-chapters.txt
 	@$(call say,All passed: unit tests$(comma) site$(comma) chapters)
 	@tail -q -n 1 $(LOG)/*.txt

@@ -4,11 +4,17 @@ What is compared, strictly: printed text, standard error, the text form of every
 message of an expected error, and which of these a cell has. What is not: pictures, HTML and the chapter's
 machine-readable records. They carry numbers whose last digits differ from one machine to another; the
 numbers that must hold are in the text form, rounded to what every machine agrees on.
+
+With `--minutes` no cell is begun after so many: short chapters come first, then the long ones in an order
+that each run draws anew, so that all are compared in a few runs. What is left out is told as skipped.
 """
 
+import json
 import os
+import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -31,10 +37,32 @@ class EverythingElse:
         return key not in COMPARED
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+LONG = 60  # processor seconds, in what tests/again.py has stored
+STARTED = time.monotonic()
+
+
+def long_chapters(book: Path) -> set[str]:
+    """Chapters that took long in some stored run."""
+    stored = book / "data" / "again.json"
+    runs = json.loads(stored.read_text(encoding="utf-8"))["sensitivity"] if stored.is_file() else {}
+    taken = [chapter for run in runs.values() for chapter in run["chapters"].items()]
+    return {name for name, found in taken if found["cpu_seconds"] > LONG}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minutes", type=float, help="begin no cell of a chapter later than that")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     for item in items:
         if isinstance(item.parent, IPyNbFile):
             item.parent.skip_compare = EverythingElse()
+    if config.getoption("minutes") is not None:
+        # every process of a run draws the same order
+        draw = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", ""))
+        long = long_chapters(Path(__file__).parent)
+        place = {path: (path.stem in long, draw.random()) for path in dict.fromkeys(i.path for i in items)}
+        items.sort(key=lambda item: place[item.path])
 
 
 def execute_as_the_book_was(self: RunningKernel, cell_input: str, allow_stdin: bool | None = None) -> str:
@@ -86,6 +114,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     died = getattr(item.parent, "kernel_died_in", None)
     if died:
         pytest.skip(f"the kernel died at {died} of this chapter")
+    minutes = item.config.getoption("minutes")
+    if minutes is not None and time.monotonic() - STARTED > 60 * minutes:
+        pytest.skip(f"left out after {minutes:g} minutes; without --minutes it is compared")
     # nbval compares nothing for a cell that was never run: a chapter saved without outputs would pass.
     if item.cell.source.strip() and item.cell.execution_count is None:
         pytest.fail("this cell was saved without having been run: make book", pytrace=False)

@@ -12,7 +12,8 @@ other chapters under the same conditions, stays. --sensitivity makes the runs of
 where its claims have changed since, keeps them apart in the page's file, and draws the claims' cards anew.
 
 Rate, steps and engine are changed where models are trained by toylib, also when a run goes on; not in the
-loops that a chapter writes out itself, nor in other libraries.
+loops that a chapter writes out itself, nor in other libraries. With other seeds the stored records that a
+chapter is judged by are made anew first, each by its own command.
 """
 
 from __future__ import annotations
@@ -48,7 +49,15 @@ SENSITIVITY = {  # a claim's run beside others that might as well have been made
     "seeds-3": {"seeds": 3},
     "engine-torch": {"engine": "torch"},
 }
-STORED = {  # claims on records that other commands made: here only what is resampled would move
+RECORDS = {  # what makes the stored records behind a chapter's claims: scripts of tests/ and their arguments
+    "which-knob": ["factorial.py"],
+    "measuring": ["instrument.py"],
+    "deeper-is-rarer": ["needed.py", "vision.py"],
+    "first-mlp": ["needed.py"],
+    "how-lexical": ["language.py"],
+    "one-neuron": ["one_neuron.py words", "one_neuron.py pictures"],
+}
+STORED = {  # claims judged by them: a chapter's own rate or length does not move these
     "knob-strongest", "knob-exponent", "knob-clean", "instrument-planted", "instrument-book",
     "instrument-trained", "claim-3-toy", "claim-3-real", "claim-3-premise", "claim-4-toy", "lexical-first",
     "lexical-words", "one-neuron-real", "spelling-real", "classes-real",
@@ -254,6 +263,21 @@ def versions(python: str) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
+def make_records(name: str, folder: Path, clone: Path, options: argparse.Namespace) -> list[str]:
+    """With other seeds, a chapter's stored records anew in the clone; what made them.
+
+    A command that was interrupted, or ran for another chapter, goes on from the parts that it has stored.
+    """
+    made = RECORDS.get(name, []) if options.seeds else []
+    kernel = json.loads((folder / "kernels" / "again" / "kernel.json").read_text())
+    for command in made:
+        script, *arguments = command.split()
+        print(f"{name}: {command}", flush=True)
+        whole = [options.python, str(clone / "tests" / script), *arguments]
+        subprocess.run(whole, cwd=clone, env={**os.environ, **kernel["env"]}, check=True)
+    return made
+
+
 def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -> dict:
     """Execute a copy of one chapter; what it recorded, what failed, and how long it took."""
     place = folder / "book"
@@ -267,6 +291,8 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
         for code in (rest, gone):
             subprocess.run([options.python, "-c", code], check=True, cwd=folder)
     place.mkdir(parents=True, exist_ok=True)
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    made = [] if options.colab else make_records(chapter.stem, folder, clone, options)
     if not options.colab:
         shutil.copytree(clone / "book" / "data", place / "data", dirs_exist_ok=True)
     text = (clone / "book" / chapter.name).read_text(encoding="utf-8")
@@ -286,7 +312,6 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
     )
     client.create_kernel_manager()
     client.km.kernel_spec_manager = manager
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     errors = []
     try:
         client.execute()
@@ -304,6 +329,7 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
         "seconds": time.perf_counter() - started,
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "errors": errors,
+        "records": made,
         "claims": [{name: claim.get(name) for name in wanted} for claim in of_notebooks([path])],
     }
 
@@ -402,8 +428,9 @@ def page(path: Path) -> None:
 
 def sensitivity(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Every run of SENSITIVITY, the file of the page, and the cards. Without chapters: those with claims."""
-    names = [options.name, *options.chapters] if options.name else with_claims()
+    told = [options.name, *options.chapters] if options.name else []
     for name, changed in SENSITIVITY.items():
+        names = told or with_claims(seeds="seeds" in changed)
         own = parser.parse_args([name, *names])
         own.chapters = affordable(names, changed.get("training", 1), options.at_most)
         if not own.chapters:
@@ -428,17 +455,20 @@ def keep_sensitivity() -> None:
     runs = gathered(stored.get("sensitivity", {}), own=True)
     for run in runs.values():
         for chapter in run["chapters"].values():
-            chapter["claims"] = [claim for claim in chapter["claims"] if claim["id"] not in STORED]
+            known = STORED if not chapter.get("records") else set()
+            chapter["claims"] = [claim for claim in chapter["claims"] if claim["id"] not in known]
         run["chapters"] = {name: found for name, found in run["chapters"].items() if found["claims"]}
     stored["sensitivity"] = runs
     path.write_text(json.dumps(stored, indent=1) + "\n")
     commands.main(["cards", "--book", str(ROOT / "book")])
 
 
-def with_claims() -> list[str]:
-    """Chapters with claims that another run can move."""
+def with_claims(*, seeds: bool) -> list[str]:
+    """Chapters with claims that another run can move: other seeds all, another rate those not STORED."""
     found = chapters(ROOT / "book")
-    return [path.stem for path in found if {claim["id"] for claim in stated(path)} - STORED]
+    return [
+        path.stem for path in found if {claim["id"] for claim in stated(path)} - (set() if seeds else STORED)
+    ]
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import again
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -90,21 +91,44 @@ def test_what_a_chapter_asserts_of_the_books_own_run_does_not_stop_another(tmp_p
 def test_claims_on_stored_records_are_not_run_again_and_the_others_are(tmp_path, monkeypatch):
     known = {claim["id"] for path in again.chapters(ROOT / "book") for claim in again.stated(path)}
     assert known >= again.STORED  # a claim renamed there would be run for nothing
-    names = again.with_claims()
+    names = again.with_claims(seeds=False)
     assert "which-knob" not in names
     assert {"sparsity", "deeper-is-rarer"} <= set(names)
+    assert {*names, *again.RECORDS} == set(again.with_claims(seeds=True))
     (tmp_path / "book" / "data").mkdir(parents=True)
     (tmp_path / "book" / "data" / "again.json").write_text("{}")
     monkeypatch.setattr(again, "ROOT", tmp_path)
     monkeypatch.setattr(again, "RUNS", tmp_path / "runs")
     own = {"deeper": {"claims": [{"id": "claim-3-labels"}, {"id": "claim-3-real"}]}}
-    own["knobs"] = {"claims": [{"id": "knob-clean"}]}
+    own["knobs"] = {"claims": [{"id": "knob-clean"}], "records": []}
+    own["made anew"] = {"claims": [{"id": "knob-clean"}], "records": ["factorial.py"]}
     (tmp_path / "runs" / "seeds-3").mkdir(parents=True)
     result = {"conditions": {}, "versions": {}, "chapters": own}
     (tmp_path / "runs" / "seeds-3" / "result.json").write_text(json.dumps(result))
     again.keep_sensitivity()
     kept = json.loads((tmp_path / "book" / "data" / "again.json").read_text())["sensitivity"]["seeds-3"]
-    assert kept["chapters"] == {"deeper": {"claims": [{"id": "claim-3-labels"}]}}
+    assert kept["chapters"] == {
+        "deeper": {"claims": [{"id": "claim-3-labels"}]},
+        "made anew": own["made anew"],
+    }
+
+
+def test_records_behind_a_chapter_are_made_anew_with_other_seeds_alone(tmp_path, monkeypatch):
+    script = "import numpy, sys, pathlib; here = pathlib.Path('book/data', sys.argv[1])\n"
+    script += "here.write_text(str(numpy.random.default_rng(0).random()))\n"
+    for place in ("clone/tests", "clone/book/data"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "clone" / "tests" / "record.py").write_text(script)
+    monkeypatch.setattr(again, "RECORDS", {"chapter": ["record.py stored.json"]})
+    options = SimpleNamespace(python=sys.executable, threads=1, workers=1, seeds=0, training=1, lr=1.0)
+    vars(options).update(engine="", float64=False, avx2=False, colab=False, sensitivity=False)
+    clone = again.prepare(tmp_path, options)
+    assert again.make_records("chapter", tmp_path, clone, options) == []
+    options.seeds = 3
+    again.prepare(tmp_path, options)
+    assert again.make_records("chapter", tmp_path, clone, options) == ["record.py stored.json"]
+    drawn = float((clone / "book" / "data" / "stored.json").read_text())
+    assert drawn != np.random.default_rng(0).random()
 
 
 # --- strips ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ those that end it, in one kernel.
 """
 
 import copy
+import json
 import re
 import shutil
 import subprocess
@@ -129,3 +130,31 @@ def test_a_kernel_that_dies_is_said_at_once_and_the_cells_after_it_are_not_run(
 ) -> None:
     # nbval's own would wait for 2,000 s, beyond the time that all of these chapters have together
     assert results[name] == {"PASSED", "FAILED", "SKIPPED"}
+
+
+@pytest.mark.slow
+def test_with_too_few_minutes_the_long_chapters_are_those_left_out_and_said(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "book" / "conftest.py", tmp_path)
+    (tmp_path / "data").mkdir()
+    took = {"a": 600, "b": 5}  # c is new
+    runs = {"seeds-3": {"chapters": {name: {"cpu_seconds": seconds} for name, seconds in took.items()}}}
+    (tmp_path / "data" / "again.json").write_text(json.dumps({"sensitivity": runs}))
+    slow = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import time; time.sleep(4)")] * 2)
+    for cell in slow.cells:
+        cell.execution_count = 1
+    for name in "abc":
+        nbformat.write(slow, tmp_path / f"{name}.ipynb")
+
+    def compared(minutes: float) -> list[str]:
+        command = [sys.executable, "-m", "pytest", ".", "--nbval", "--nbval-current-env", "-v", "--color=no"]
+        done = subprocess.run(
+            [*command, f"--minutes={minutes}"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout
+        assert f"left out after {minutes:g} minutes" in done.stdout
+        return re.findall(r"^(\w)(?:\.|::)ipynb::Cell \d+ (PASSED|SKIPPED)", done.stdout, re.MULTILINE)
+
+    assert {word for _, word in compared(0)} == {"SKIPPED"}
+    order = compared(0.05)  # ends within the first chapter
+    assert [word for _, word in order] == ["PASSED"] + 5 * ["SKIPPED"]
+    assert [name for name, _ in order][-2:] == ["a", "a"]

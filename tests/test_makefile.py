@@ -45,6 +45,7 @@ def said(*command: str, cwd: Path = ROOT, **environment: str) -> tuple[int, str]
         ("serve", "PORT=-1", "PORT must be a whole number; got '-1'"),
         ("serve", "PORT=1; echo x", "PORT must be a whole number; got '1; echo x'"),
         ("test", "CELL_TIMEOUT=ten", "CELL_TIMEOUT must be a whole number; got 'ten'"),
+        ("test", "MINUTES=1.5", "MINUTES must be a whole number; got '1.5'"),
         ("book", "PYTHON=/nowhere/python3.11", "PYTHON must be .* got '/nowhere/python3.11'"),
     ],
 )

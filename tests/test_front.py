@@ -80,14 +80,14 @@ def test_a_limit_is_told_while_its_rule_fails(k, name, rule, claims):
 
 
 def test_the_short_answer_is_that_of_the_claims_it_rests_on(claims):
-    for name in ("claim-3-real", "claim-4-real"):
+    for name in ("packed-real", "room-real"):
         one(claims, name)["verdict"] = "supported"
-    assert told(claims)[3].startswith("In real networks? Both claims hold.")
-    one(claims, "claim-3-real")["verdict"] = "not supported"
+    assert told(claims)[3].startswith("In real networks? Yes, where it can be looked for.")
+    one(claims, "packed-real")["verdict"] = "not supported"
     assert told(claims)[3].startswith("In real networks? In part.")
-    one(claims, "claim-4-real")["verdict"] = "not supported"
-    assert told(claims)[3].startswith("In real networks? Not as claimed.")
-    for name in ("claim-3-real", "claim-4-real"):
+    one(claims, "room-real")["verdict"] = "not supported"
+    assert told(claims)[3].startswith("In real networks? Not shown.")
+    for name in ("packed-real", "room-real"):
         one(claims, name)["verdict"] = "not tested"
     assert told(claims)[3].startswith("In real networks? Not tested.")
 
@@ -101,7 +101,7 @@ def test_further_claims_change_no_sentence_but_the_counts(claims):
     assert told([*claims, toy, real]) == before
     n_real = sum(map(answer.is_real, claims))
     short = answer.in_short([*claims, toy, real])
-    assert short.startswith(f"In part. Of {n_real + 1} claims about real networks 1 holds, ")
+    assert short.startswith(f"Not shown. Of {n_real + 1} claims about real networks 1 holds, ")
     assert f"; of {len(claims) - n_real + 1} about toys " in short
 
 

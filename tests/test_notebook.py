@@ -255,7 +255,7 @@ def test_the_front_page_names_rules_that_could_not_do_their_job(book):
     assert "<tbody></tbody>" in notebook.undecided(book).data["text/html"]
     judged(book, held=False, reverse=False, low=0.2, estimate=0.5, high=0.8)
     html = notebook.undecided(book).data["text/html"]
-    assert "<td>s: above 0.3</td><td>4.6 times the models</td>" in html
+    assert "<td>s: above 0.3</td><td>4.6 times as many</td>" in html
     judged(book, void=True)
     assert "could not have failed" in notebook.undecided(book).data["text/html"]
 

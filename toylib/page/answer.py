@@ -98,7 +98,7 @@ class Clause:
             holds = claim["verdict"] in (SUPPORTED, PARTLY)
             n = claim["n_models"]
             who = "one network" if n == 1 else f"{n:,} models"
-            facts = in_words(claim) | {"measure": claim["measure"], "who": who}
+            facts = in_words(claim) | {"measure": claim["measure"], "who": who, "n": n}
             text = (self.yes if holds else self.no).format(**facts)
             rules = {rule["name"]: rule for rule in claim["rules"] if not (rule["held"] or rule["void"])}
             told = [
@@ -151,26 +151,32 @@ SENTENCES = (
             ),
             Clause(
                 "claim-2",
-                "claim 2: clean neurons, of one feature, stand beside them in {share} of layers",
-                "claim 2: clean neurons, of one feature, stand beside them in only {share} of layers",
+                "claim 2: clean neurons, of one feature, stand beside them in {share} of the best layers at a "
+                "middle density",
+                "claim 2: clean neurons, of one feature, stand beside them in only {share} of the best layers "
+                "at a middle density",
             ),
         ),
     ),
     Sentence(
         "Does sparsity drive it?",
-        ("Yes.", "Yes, where features differ in importance.", "No."),
+        ("Yes.", "Yes, save in copying features that matter equally.", "No."),
         (
             Clause(
                 "sparsity",
                 "from dense features to sparse ones the polysemantic share of a layer rises by {points}",
                 "from dense features to sparse ones the polysemantic share of a layer changes by {points}",
-                {"the difference, equal importance": "but by {points} where all features matter equally"},
+                {"the difference, equal importance": "but by {points} where features that matter equally are copied"},
             ),
             Clause(
                 "knob-strongest",
-                "of all settings tried it moves the share most, by {points} more than the next",
-                "of all settings tried it is not shown to move the share most ({points} more than the next)",
-                {"its lead in each task alone": "though not in each task"},
+                "of the dials of size and training it moves the share most, by {points} more than the next",
+                "of the dials of size and training it is not shown to move the share most ({points} more than "
+                "the next)",
+                {
+                    "its lead in each task alone": "though not in each task",
+                    "density's span less that of the task": "less than the task itself does",
+                },
             ),
         ),
         by=("sparsity",),
@@ -201,29 +207,40 @@ SENTENCES = (
     ),
     Sentence(
         "In real networks?",
-        ("Both claims hold.", "In part.", "Not as claimed."),
+        ("Yes, where it can be looked for.", "In part.", "Not shown."),
         (
+            Clause(
+                "packed-real",
+                "language models have many token vectors to a dimension, and pack them nearly as evenly as can "
+                "be: they overlap at most {times} as much as random vectors",
+                "language models have many token vectors to a dimension, but do not pack them evenly, as toys "
+                "do: in one of {n} they overlap {times} as much as random vectors",
+            ),
+            Clause(
+                "room-real",
+                "image classifiers, which have a dimension for each class, keep the classes' vectors apart "
+                "({times} the overlap of random ones)",
+                "image classifiers, which have a dimension for each class, do not keep the classes' vectors "
+                "apart ({times} the overlap of random ones)",
+            ),
             Clause(
                 "claim-3-real",
                 "claim 3: deeper layers are more polysemantic ({measure}: {value}, {who})",
                 "claim 3: deeper layers are not shown to be more polysemantic ({measure}: {value}, {who})",
             ),
             Clause(
-                "claim-3-labels",
-                "with depth more neurons answer to several kinds of emoji ({measure}: {value}, {who})",
-                "with depth no more neurons are shown to answer to several kinds of emoji ({measure}: "
-                "{value}, {who})",
-            ),
-            Clause(
                 "claim-4-real",
                 "claim 4: neurons of a transformer's first MLP are more polysemantic than those of later "
-                "layers ({measure}: {value}, {who})",
+                "layers in the mean ({measure}: {value}, {who})",
                 "claim 4: neurons of a transformer's first MLP are not shown to be more polysemantic than "
                 "those of later layers ({measure}: {value}, {who})",
-                {"rank of layer 0, by each of four measures": "but not most so by each measure"},
+                {
+                    "rank of layer 0, by each of four measures": "but theirs is not the most polysemantic "
+                    "layer: by one of four measures its rank is {estimate}"
+                },
             ),
         ),
-        by=("claim-3-real", "claim-4-real"),
+        by=("packed-real", "room-real"),
         real=True,
     ),
     Sentence(

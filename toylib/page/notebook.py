@@ -165,7 +165,7 @@ def scoreboard(folder: str | Path = ".") -> Display:
 
 
 def undecided(folder: str | Path = ".") -> Display:
-    """The rules of all claims in `folder` that could not do their job, and how many more models could."""
+    """The rules of all claims in `folder` that could not do their job, and how many more could."""
     lines = []
     for claim in read(folder):
         for rule in claim["rules"]:
@@ -174,7 +174,8 @@ def undecided(folder: str | Path = ".") -> Display:
                 lines.append([claim["id"], rule["words"], "could not have failed"])
             elif stated is not None and not (rule["held"] or rule["reverse"]):
                 times = models_needed(*stated)
-                more = f"{times:.1f} times the models" if np.isfinite(times) else "no number of models"
+                # an interval that is not symmetric can say less than once
+                more = f"{float(f'{max(times, 1.0):.2g}'):,g} times as many" if np.isfinite(times) else "no number"
                 lines.append([claim["id"], rule["words"], more])
     return table(lines, ["claim", "rule", "what would decide it"])
 

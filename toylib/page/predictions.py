@@ -32,7 +32,7 @@ class Sentence(NamedTuple):
     why: str = ""
 
 
-COUNTS = "no instrument that tells features per neuron passes its gate in real layers"
+COUNTS = "no instrument that tells features per neuron passes its gate in half of a real network's layers"
 ONE_SIZE = "of each network there is one size"
 TRAINING = "no real network is trained here"
 
@@ -75,7 +75,8 @@ PREDICTIONS = (
         Where("claim-3-labels"),
     ),
     Prediction(
-        "A layer that tells senses apart is very polysemantic.",
+        "A layer that tells senses apart is very polysemantic: the rarer they are, the more (toys); more than "
+        "later layers (network).",
         Where("claim-4-toy"),
         Where("claim-4-real"),
     ),

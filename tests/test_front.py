@@ -86,7 +86,7 @@ def test_the_short_answer_is_that_of_the_claims_it_rests_on(claims):
     one(claims, "packed-real")["verdict"] = "not supported"
     assert told(claims)[3].startswith("In real networks? In part.")
     one(claims, "room-real")["verdict"] = "not supported"
-    assert told(claims)[3].startswith("In real networks? Not shown.")
+    assert told(claims)[3].startswith("In real networks? Not shown here.")
     for name in ("packed-real", "room-real"):
         one(claims, name)["verdict"] = "not tested"
     assert told(claims)[3].startswith("In real networks? Not tested.")
@@ -101,7 +101,7 @@ def test_further_claims_change_no_sentence_but_the_counts(claims):
     assert told([*claims, toy, real]) == before
     n_real = sum(map(answer.is_real, claims))
     short = answer.in_short([*claims, toy, real])
-    assert short.startswith(f"Not shown. Of {n_real + 1} claims about real networks 1 holds, ")
+    assert short.startswith(f"Not shown here. Of {n_real + 1} claims about real networks 1 holds, ")
     assert f"; of {len(claims) - n_real + 1} about toys " in short
 
 

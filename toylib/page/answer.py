@@ -207,7 +207,7 @@ SENTENCES = (
     ),
     Sentence(
         "In real networks?",
-        ("Yes, where it can be looked for.", "In part.", "Not shown."),
+        ("Yes, where it can be looked for.", "In part.", "Not shown here."),
         (
             Clause(
                 "packed-real",

@@ -139,9 +139,8 @@ def test_with_too_few_minutes_the_long_chapters_are_those_left_out_and_said(tmp_
     took = {"a": 600, "b": 5}  # c is new
     runs = {"seeds-3": {"chapters": {name: {"cpu_seconds": seconds} for name, seconds in took.items()}}}
     (tmp_path / "data" / "again.json").write_text(json.dumps({"sensitivity": runs}))
-    slow = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import time; time.sleep(4)")] * 2)
-    for cell in slow.cells:
-        cell.execution_count = 1
+    waits = {"source": "import time; time.sleep(4)", "execution_count": 1}
+    slow = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(**waits) for _ in range(2)])
     for name in "abc":
         nbformat.write(slow, tmp_path / f"{name}.ipynb")
 

@@ -151,10 +151,10 @@ SENTENCES = (
             ),
             Clause(
                 "claim-2",
-                "claim 2: clean neurons, of one feature, stand beside them in {share} of the best layers at a "
-                "middle density",
-                "claim 2: clean neurons, of one feature, stand beside them in only {share} of the best layers "
-                "at a middle density",
+                "claim 2: clean neurons, of one feature, stand beside them in {share} of the best layers at "
+                "a middle density",
+                "claim 2: clean neurons, of one feature, stand beside them in only {share} of the best "
+                "layers at a middle density",
             ),
         ),
     ),
@@ -166,13 +166,16 @@ SENTENCES = (
                 "sparsity",
                 "from dense features to sparse ones the polysemantic share of a layer rises by {points}",
                 "from dense features to sparse ones the polysemantic share of a layer changes by {points}",
-                {"the difference, equal importance": "but by {points} where features that matter equally are copied"},
+                {
+                    "the difference, equal importance": "but by {points} where features that matter equally "
+                    "are copied"
+                },
             ),
             Clause(
                 "knob-strongest",
                 "of the dials of size and training it moves the share most, by {points} more than the next",
-                "of the dials of size and training it is not shown to move the share most ({points} more than "
-                "the next)",
+                "of the dials of size and training it is not shown to move the share most ({points} more "
+                "than the next)",
                 {
                     "its lead in each task alone": "though not in each task",
                     "density's span less that of the task": "less than the task itself does",
@@ -211,10 +214,10 @@ SENTENCES = (
         (
             Clause(
                 "packed-real",
-                "language models have many token vectors to a dimension, and pack them nearly as evenly as can "
-                "be: they overlap at most {times} as much as random vectors",
-                "language models have many token vectors to a dimension, but do not pack them evenly, as toys "
-                "do: in one of {n} they overlap {times} as much as random vectors",
+                "language models have many token vectors to a dimension, and pack them nearly as evenly as "
+                "can be: they overlap at most {times} as much as random vectors",
+                "language models have many token vectors to a dimension, but do not pack them evenly, as "
+                "toys do: in one of {n} they overlap {times} as much as random vectors",
             ),
             Clause(
                 "room-real",

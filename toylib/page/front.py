@@ -39,8 +39,8 @@ def _bar(claims: Sequence[Mapping[str, Any]]) -> str:
         for verdict, n in answer.tally(claims).items()
     )
     note = (
-        "<i>Within limits</i>: a claim's own rule holds, another fails, most often one that says where; claims "
-        "that are undecided count as those that do not hold. Brackets hold 95% intervals, points are "
+        "<i>Within limits</i>: a claim's own rule holds, another fails, most often one that says where; "
+        "claims that are undecided count as those that do not hold. Brackets hold 95% intervals, points are "
         "percentage points; each verdict leads to its chapter."
     )
     bar = f'<div class="tl-bar" aria-hidden="true">{parts}</div>'

@@ -175,7 +175,8 @@ def undecided(folder: str | Path = ".") -> Display:
             elif stated is not None and not (rule["held"] or rule["reverse"]):
                 times = models_needed(*stated)
                 # an interval that is not symmetric can say less than once
-                more = f"{float(f'{max(times, 1.0):.2g}'):,g} times as many" if np.isfinite(times) else "no number"
+                often = float(f"{max(times, 1.0):.2g}")
+                more = f"{often:,g} times as many" if np.isfinite(times) else "no number"
                 lines.append([claim["id"], rule["words"], more])
     return table(lines, ["claim", "rule", "what would decide it"])
 

@@ -75,8 +75,8 @@ PREDICTIONS = (
         Where("claim-3-labels"),
     ),
     Prediction(
-        "A layer that tells senses apart is very polysemantic: the rarer they are, the more (toys); more than "
-        "later layers (network).",
+        "A layer that tells senses apart is very polysemantic: the rarer they are, the more (toys); more "
+        "than later layers (network).",
         Where("claim-4-toy"),
         Where("claim-4-real"),
     ),

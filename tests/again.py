@@ -82,7 +82,13 @@ GOING_ON = 2**40  # the data_seed of a run that goes on, at the steps and the ra
 
 def shift_numpy(module):
     plain = module.default_rng
-    module.default_rng = lambda seed=None: plain(seed + SHIFT if hasattr(seed, "__index__") else seed)
+
+    def default_rng(seed=None):
+        if isinstance(seed, (list, tuple)):
+            return plain([*seed, SHIFT])
+        return plain(seed + SHIFT if hasattr(seed, "__index__") else seed)
+
+    module.default_rng = default_rng
 
 
 def shift_torch(torch):

@@ -116,7 +116,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"the kernel died at {died} of this chapter")
     minutes = item.config.getoption("minutes")
     if minutes is not None and time.monotonic() - STARTED > 60 * minutes:
-        pytest.skip(f"left out after {minutes:g} minutes; without --minutes it is compared")
+        pytest.skip(f"{item.path.stem}: left out after {minutes:g} minutes, compared without --minutes")
     # nbval compares nothing for a cell that was never run: a chapter saved without outputs would pass.
     if item.cell.source.strip() and item.cell.execution_count is None:
         pytest.fail("this cell was saved without having been run: make book", pytrace=False)

@@ -10,7 +10,7 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
-from toylib.page import answer, lab, records
+from toylib.page import lab, records, sentences
 
 Written = tuple[list[nodes.Node], list[nodes.system_message]]
 
@@ -39,12 +39,12 @@ class Found(SphinxRole):
     def run(self) -> Written:
         claim, form = self.text.split()
         found = claims(Path(self.env.srcdir) / "book")[claim]
-        return [nodes.Text(answer.in_words(found)[form])], []
+        return [nodes.Text(sentences.in_words(found)[form])], []
 
 
 def told(claim: dict[str, Any]) -> str:
     """A sentence, less its full stop: what the front page says of a claim, by its verdict."""
-    clauses = (each for sentence in answer.SENTENCES for each in sentence.clauses)
+    clauses = (each for sentence in sentences.SENTENCES for each in sentence.clauses)
     [clause] = [each for each in clauses if each.id == claim["id"]]
     words = clause.said(claim)
     return words[0].upper() + words[1:]

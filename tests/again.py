@@ -297,7 +297,6 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
         for code in (rest, gone):
             subprocess.run([options.python, "-c", code], check=True, cwd=folder)
     place.mkdir(parents=True, exist_ok=True)
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     made = [] if options.colab else make_records(chapter.stem, folder, clone, options)
     if not options.colab:
         shutil.copytree(clone / "book" / "data", place / "data", dirs_exist_ok=True)
@@ -318,6 +317,7 @@ def run(chapter: Path, folder: Path, clone: Path, options: argparse.Namespace) -
     )
     client.create_kernel_manager()
     client.km.kernel_spec_manager = manager
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     errors = []
     try:
         client.execute()

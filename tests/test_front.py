@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from toylib.page import answer, front, records
+from toylib.page import answer, front, records, sentences
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 
@@ -36,7 +36,7 @@ def told(claims):
     return [BeautifulSoup(words, "html.parser").get_text() for words in answer.sentences(claims)]
 
 
-CLAUSES = [(k, clause) for k, sentence in enumerate(answer.SENTENCES) for clause in sentence.clauses]
+CLAUSES = [(k, clause) for k, sentence in enumerate(sentences.SENTENCES) for clause in sentence.clauses]
 
 
 # --- the sentences ----------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_a_sentence_follows_the_verdict_and_the_numbers_of_each_of_its_claims(k,
     claim["verdict"], claim["estimate"] = "not supported", 0.123
     assert re.search(r"\b12%|\b12 points|0\.1", told(claims)[k])
     assert len(variants) == 3
-    others = [n for n in range(len(answer.SENTENCES)) if n != k]
+    others = [n for n in range(len(sentences.SENTENCES)) if n != k]
     assert [told(claims)[n] for n in others] == [told(records.read(BOOK))[n] for n in others]
 
 

@@ -83,7 +83,7 @@ ONE_RUN, SINGLE = "the paper shows one run, ours is a share of runs", "the paper
 NO_SIZE, CURVES = "the paper gives no size", "the paper shows the curves"
 CAPACITY, OTHER_MODEL = "they count capacity, we neurons", "theirs is another model"
 SMALL, FEWER = "ours has 4 to 32 dimensions", "ours has a five-thousandth of the inputs"
-NOT_A_HUNDRED = "ours has forty features, theirs a hundred"
+MIXED = "ours has forty features, theirs a hundred"
 
 SHAPES = (
     "sparsity", "shape in the paper", "lowest loss of 256", "share of all models", "share of the best tenth",
@@ -232,10 +232,9 @@ OF_OTHERS = (
               Where("packed-real", "overlap as outputs read them, both decoders"),
               "ours are two smaller models, the larger value is shown"),
     Published("ReLUs in half as many neurons, labels not mixed: loss over the naive layer's", BHAGAT,
-              "abstract", "exactly 1", Where("computed-mixing"), NOT_A_HUNDRED),
+              "abstract", "exactly 1", Where("computed-mixing"), MIXED),
     Published("The same, labels mixed", BHAGAT, "abstract", "below 1",
-              Where("computed-mixing", "mixing 0.05: loss over the naive one"),
-              NOT_A_HUNDRED),
+              Where("computed-mixing", "mixing 0.05: loss over the naive one"), MIXED),
     *_power("2", "0.1593", "0.999"),
     *_power("2.5", "0.0478", "0.027"),
     *_power("4", "0.0219", "0.031"),

@@ -165,7 +165,7 @@ def scoreboard(folder: str | Path = ".") -> Display:
 
 
 def undecided(folder: str | Path = ".") -> Display:
-    """The rules of all claims in `folder` that could not do their job, and how many more could."""
+    """The rules of all claims in `folder` that could not do their job, and what would mend them."""
     lines = []
     for claim in read(folder):
         for rule in claim["rules"]:

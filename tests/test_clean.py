@@ -79,13 +79,21 @@ def test_without_masks_training_is_what_it_was():
     assert torch.equal(plain.W_in[0], held.W_in[0])
 
 
-def test_lowest_losses_have_a_row_for_each_stream_and_do_not_depend_on_the_other_numbers():
+def test_lowest_losses_have_a_row_for_each_stream_and_do_not_depend_on_fewer_clean_neurons():
     task = senses_task(0.3, n_tokens=2, n_contexts=2)
     found = least_losses(task, 3, [0, 2], **QUICK)
     assert found.shape == (2, 2)
     assert found[0, 0] != found[1, 0]
     alone = least_losses(task, 3, [2], **QUICK)
     np.testing.assert_allclose(found[:, 1:], alone, rtol=1e-4)
+
+
+def test_fewer_clean_neurons_start_from_a_layer_that_has_more_as_well():
+    task = senses_task(0.4, n_tokens=3, n_contexts=2)
+    alone = least_losses(task, 6, [0], **QUICK)
+    found = least_losses(task, 6, [0, 6], **QUICK)  # six lose nothing before any training
+    assert (alone > 0.3).all()
+    assert (found < 0.05).all()
 
 
 def test_a_layer_with_room_needs_no_sharing_and_one_without_does():
@@ -139,6 +147,7 @@ test_bad_input = table(
         (lambda: masked(SMALL, 3, [4], [0]), "clean must be numbers from 0 to 3"),
         (lambda: masked(SMALL, 3, [], [0]), "clean must be numbers"),
         (lambda: least_losses(SMALL, 3, [0], **(QUICK | {"polish": 0})), "polish must be"),
+        (lambda: least_losses(SMALL, 3, [0], **(QUICK | {"first_seed": 41})), "first_seed must be a multiple"),
         (lambda: needed_of(np.ones((2, 3)), [0, 1], 3), "loss must have a column for each"),
         (lambda: train_levels(masked(SMALL, 3, [0], [0])[0], SMALL.draw,
                               masks=[(torch.ones(1, 3, 4), torch.ones(1, 3, 4))]),

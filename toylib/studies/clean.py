@@ -8,6 +8,7 @@ must share then follows from the losses, as in `sharing`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,7 +132,14 @@ def masked(
     return model, (reads, writes)
 
 
+_whole_streams = must(
+    lambda first_seed, per_stream: first_seed % per_stream == 0,
+    "first_seed must be a multiple of per_stream = {per_stream}; got {first_seed}",
+)
+
+
 @checked(
+    _whole_streams,
     n_hidden=a_whole_number(),
     first_seed=a_seed(bits=31),
     n_streams=a_whole_number(),
@@ -146,17 +154,21 @@ def least_losses(
     *,
     first_seed: int,
     n_streams: int = 8,
-    per_stream: int = 4,
+    per_stream: int = 8,
     n_steps: int = 500,
-    polish: int = 2000,
+    polish: int = 4000,
     n_inputs: int = 2**15,
 ) -> Float[np.ndarray, "n_streams n_clean"]:
     """Lowest loss over the null predictor's in every stream of inputs, by the number of clean neurons.
 
-    per_stream starts are trained for n_steps, and the best of them for `polish` steps on other inputs. All
-    numbers of clean neurons see the same inputs, in training and after it.
+    per_stream starts are trained for n_steps, and the best of them for `polish` steps on other inputs. From
+    the one with most clean neurons down, each layer found then starts the next as well, whose masks leave it
+    more, for a quarter of `polish` steps: what fewer clean neurons can do, more need not do better. The lower
+    of the two by held-out inputs is kept, and its loss is that on others. All numbers of clean neurons see
+    the same inputs, in training and after it.
 
-    Raises: ValueError for more clean neurons than neurons or units, or sizes below 1.
+    Raises: ValueError for more clean neurons than neurons or units, sizes below 1, or a first_seed in the
+            middle of a stream.
     """
     seeds = first_seed + np.arange(n_streams * per_stream)
     model, masks = masked(task, n_hidden, clean, seeds)
@@ -165,16 +177,23 @@ def least_losses(
     loss = train_levels(model, task.draw, masks=[masks], **first, **common)
     best = loss.reshape(-1, per_stream).argmin(1) + per_stream * np.arange(len(clean) * n_streams)
     model, masks = model.select(best), (masks[0][best], masks[1][best])
-    then: dict[str, Any] = {
-        "n_steps": polish,
-        "batch_size": 128,
-        "lr": 0.015,
-        "leak": 0.0,
-        "data_seed": first_seed + 1,
-    }
-    train_levels(model, task.draw, masks=[masks], **then, **common)
-    loss = relative_loss(model, task.draw, seed=first_seed + 2, n_inputs=n_inputs)
-    return loss.reshape(len(clean), n_streams).T
+    then: dict[str, Any] = {"batch_size": 128, "lr": 0.015, "leak": 0.0} | common
+    train_levels(model, task.draw, masks=[masks], n_steps=polish, data_seed=first_seed + 1, **then)
+
+    def losses(layers: LevelledModel, sample: int) -> Float[np.ndarray, " n_layers"]:
+        return relative_loss(layers, task.draw, seed=first_seed + sample, n_inputs=n_inputs)[:, 0]
+
+    kept = losses(model, 2)
+    rows = np.arange(len(best)).reshape(len(clean), n_streams)[np.argsort(clean)[::-1]]
+    for more, fewer in pairwise(rows):
+        freed = model.select(more)
+        own, steps = [(masks[0][fewer], masks[1][fewer])], -(-polish // 4)
+        train_levels(freed, task.draw, masks=own, n_steps=steps, data_seed=first_seed + 2, **then)
+        lower = losses(freed, 2) < kept[fewer]
+        with torch.no_grad():
+            for weights, other in zip(model.parameters(), freed.parameters(), strict=True):
+                weights[fewer[lower]] = other[lower]
+    return losses(model, 3).reshape(len(clean), n_streams).T
 
 
 _as_many = must(
@@ -223,6 +242,16 @@ def needed_per_decade(
         return round(float(np.polyfit(decades, shares, 1)[0]), 9)
 
     return bootstrap(np.asarray(losses).swapaxes(0, 1), statistic=slope, n_resamples=1000)
+
+
+def trained_again(stored: Mapping[str, Any], task: Task, *, n_streams: int = 2) -> float:
+    """How far losses trained here are from a toy's in book/data/needed.json, at the last of its densities.
+
+    The median size of the logarithm of their ratio, over the first streams and numbers of clean neurons.
+    """
+    search = stored["search"] | {"n_streams": n_streams, "first_seed": stored["seed"]}
+    here = least_losses(task, stored["n_hidden"], stored["clean"], **search)
+    return float(np.median(np.abs(np.log(here / np.array(stored["loss"][-1])[:n_streams]))))
 
 
 def went_on(stored: Mapping[str, Any]) -> dict[str, float | str]:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVEL = {"densities": [0.3, 0.11, 0.04, 0.01], "clean": [0, 1, 2, 3, 4, 6, 8], "n_hidden": 9}
 TOKEN = {"densities": [0.5, 0.15, 0.04, 0.0125], "clean": [0, 2, 4, 5, 6, 7, 8], "n_hidden": 8}
 SENSE = {"densities": [0.5, 0.15, 0.04, 0.0125], "clean": [0, 1, 2], "n_hidden": 8}
-SEARCH = {"n_streams": 16, "per_stream": 8, "n_steps": 500, "polish": 4000}
+SEARCH = {"n_streams": 16, "per_stream": 32, "n_steps": 500, "polish": 4000}
 LONGER = SEARCH | {"n_streams": 8, "polish": 4 * SEARCH["polish"]}
 LARGE = {  # features, neurons, and numbers of shared neurons
     "20": [20, 18, [4, 5, 6, 8, 18]],

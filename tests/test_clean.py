@@ -108,6 +108,7 @@ def test_needed_is_worked_out_where_some_numbers_were_not_tried():
     assert needed_of(loss, [0, 2, 4], 5) == 3 / 5
     assert needed_of(loss, [0, 2, 4], 5, margin=0.0) == 1
     assert needed_of(loss, [0, 2, 4], 5, margin=1.5) == 1 / 5
+    assert needed_of(loss, [0, 2, 4], 5, floor=0.1) == 1 / 5  # a loss of 0.2 is no more than 0.1 above
     better = np.array([[0.10, 0.2, 0.09]])  # four clean neurons are the best: they are two as well
     assert needed_of(better, [0, 2, 4], 5) == 1 / 5
 
@@ -117,6 +118,13 @@ def test_a_needed_share_that_goes_from_none_to_all_over_a_decade_rises_by_one():
     losses = np.stack([dense, sparse])
     rise = needed_per_decade(losses, [0.1, 0.01], [0, 1, 2], 2)
     assert (rise.low, rise.estimate, rise.high) == pytest.approx((1, 1, 1))
+
+
+def test_what_is_needed_falls_where_all_losses_are_small_if_a_part_of_the_null_s_is_none():
+    dense, sparse = np.array([[0.1, 0.1, 0.3]] * 4), np.array([[0.001, 0.002, 0.003]] * 4)
+    losses, where = np.stack([dense, sparse]), ([0.1, 0.01], [0, 1, 2], 2)
+    assert needed_per_decade(losses, *where).estimate == pytest.approx(0.5)
+    assert needed_per_decade(losses, *where, floor=0.01).estimate == pytest.approx(-0.5)
 
 
 def test_a_needed_share_that_stays_does_not_rise_by_rounding():
@@ -147,8 +155,9 @@ test_bad_input = table(
         (lambda: masked(SMALL, 3, [4], [0]), "clean must be numbers from 0 to 3"),
         (lambda: masked(SMALL, 3, [], [0]), "clean must be numbers"),
         (lambda: least_losses(SMALL, 3, [0], **(QUICK | {"polish": 0})), "polish must be"),
-        (lambda: least_losses(SMALL, 3, [0], **(QUICK | {"first_seed": 41})), "first_seed must be a multiple"),
+        (lambda: least_losses(SMALL, 3, [0], **(QUICK | {"first_seed": 41})), "first_seed must be a mul"),
         (lambda: needed_of(np.ones((2, 3)), [0, 1], 3), "loss must have a column for each"),
+        (lambda: needed_of(np.ones((2, 2)), [0, 1], 3, floor=-1), "floor must be"),
         (lambda: train_levels(masked(SMALL, 3, [0], [0])[0], SMALL.draw,
                               masks=[(torch.ones(1, 3, 4), torch.ones(1, 3, 4))]),
          "masks must have the shapes of the weights"),

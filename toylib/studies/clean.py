@@ -202,13 +202,20 @@ _as_many = must(
 )
 
 
-@checked(_as_many, loss=an_array(ndim=2), n_hidden=a_whole_number(), margin=a_number(at_least=0))
+@checked(
+    _as_many,
+    loss=an_array(ndim=2),
+    n_hidden=a_whole_number(),
+    margin=a_number(at_least=0),
+    floor=a_number(at_least=0),
+)
 def needed_of(
     loss: Float[np.ndarray, "n_streams n_clean"],
     clean: Sequence[int],
     n_hidden: int,
     *,
     margin: float = 0.05,
+    floor: float = 1e-4,
 ) -> float:
     """Share of neurons that must be shared (`sharing.needed_share`), where some numbers c were not tried.
 
@@ -219,7 +226,7 @@ def needed_of(
     lowest = dict(zip(clean, loss.min(0), strict=True))
     worst = max(lowest.values()) + 1.0  # than any that was tried
     tried = [min([lowest[k] for k in clean if k >= c], default=worst) for c in range(n_hidden + 1)]
-    return needed_share(np.array(tried), null=1.0, margin=margin)
+    return needed_share(np.array(tried), null=1.0, margin=margin, floor=floor)
 
 
 def needed_per_decade(
@@ -229,6 +236,7 @@ def needed_per_decade(
     n_hidden: int,
     *,
     margin: float = 0.05,
+    floor: float = 1e-4,
 ) -> Interval:
     """By how much the needed share rises for a tenth of the density, with an interval over streams.
 
@@ -237,7 +245,8 @@ def needed_per_decade(
     decades = -np.log10(densities)
 
     def slope(streams: np.ndarray) -> float:
-        shares = [needed_of(streams[:, d], clean, n_hidden, margin=margin) for d in range(len(decades))]
+        each = streams.swapaxes(0, 1)
+        shares = [needed_of(loss, clean, n_hidden, margin=margin, floor=floor) for loss in each]
         # shares are counts: what is left of 0 by rounding must not pass for a rise
         return round(float(np.polyfit(decades, shares, 1)[0]), 9)
 

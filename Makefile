@@ -170,7 +170,7 @@ bench: $(READY)  ## speed beside the authors' loop, _build/bench.json; FULL=1 th
 factorial: $(READY)  ## the 200,000 layers behind which-knob, to book/data/factorial.json; a quarter of an hour; JOBS=2, or SCHEDULER=tcp://host:8786
 	@$(PY) tests/factorial.py --jobs $(JOBS) --scheduler "$$SCHEDULER"
 
-needed: $(READY)  ## what must be shared in the toys of claims 3 and 4 and in large layers, to book/data/needed.json; five minutes
+needed: $(READY)  ## what must be shared in the toys of claims 3 and 4 and in large layers, to book/data/needed.json; a quarter of an hour
 	@$(PY) tests/needed.py
 
 instrument: $(READY)  ## what reads features per neuron, on layers of known truth; book/data/instrument.json; a quarter of an hour

@@ -157,6 +157,19 @@ def test_a_card_shows_the_runs_of_its_claim_beside_its_estimate():
     assert "<svg" in cards.verdict(judged()[MIME], stored("runs"))
 
 
+def test_a_strip_names_the_rules_that_make_another_verdict():
+    record = judged()[MIME]
+    (rule,) = record["rules"]
+    again = stored(verdict="not supported")
+    (claim,) = again["sensitivity"]["rate-half"]["chapters"]["chapter"]["claims"]
+    claim["tests"] = {rule["words"]: False}
+    assert f"Another verdict with half the rate ({rule['words']} fails)." in cards.verdict(record, again)
+    claim["tests"] = {rule["words"]: True}
+    assert strips.runs_of(record, again)[0].changed == ()
+    claim["verdict"] = record["verdict"]
+    assert "Another verdict" not in cards.verdict(record, again)
+
+
 @pytest.mark.parametrize("again", [None, {"runs": {}}, stored(digest="0" * 16), stored(digest=None)])
 def test_without_runs_of_the_very_claim_there_is_no_strip(again):
     assert "<svg" not in cards.verdict(judged()[MIME], again)

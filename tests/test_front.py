@@ -39,6 +39,15 @@ def told(claims):
 CLAUSES = [(k, clause) for k, sentence in enumerate(sentences.SENTENCES) for clause in sentence.clauses]
 
 
+def runs(*found):
+    """Stored runs as book/data/again.json has them: (conditions, claim, its verdict there) for each."""
+    sensitivity = {
+        str(k): {"conditions": conditions, "chapters": {"a": {"claims": [claim | {"verdict": verdict}]}}}
+        for k, (conditions, claim, verdict) in enumerate(found)
+    }
+    return {"sensitivity": sensitivity}
+
+
 # --- the sentences ----------------------------------------------------------------------------------
 
 
@@ -117,6 +126,26 @@ def test_a_sentence_without_its_claim_stops_the_page(claims):
 def test_every_card_says_why_and_no_reason_is_without_a_sentence(claims):
     for claim in claims:
         assert re.fullmatch(r"[A-Z].*\.", front.reason(claim)), claim["id"]
+
+
+def test_the_top_counts_the_verdicts_that_stay_in_other_runs_and_a_card_names_those_that_do_not():
+    claims = records.read(BOOK)
+    steady, moved = one(claims, "models"), one(claims, "sharing-compute")
+    assert {steady["verdict"], moved["verdict"]} == {"supported"}
+    again = runs(
+        ({"seeds": 3}, steady, "supported"),
+        ({"seeds": 3}, moved, "supported"),
+        ({"lr": 2.0}, moved, "partly supported"),
+    )
+    page = BeautifulSoup(front.top(BOOK, again)._repr_mimebundle_()["text/html"], "html.parser")
+    assert "Of those that hold 2 were run again" in page.find(class_="tl-note").text
+    assert page.find(class_="tl-note").text.endswith(": 1 kept their verdict each time.")
+    shown = BeautifulSoup(front.claims(BOOK, again)._repr_mimebundle_()["text/html"], "html.parser")
+    why = {card["id"]: card.find(class_="tl-why").text for card in shown.find_all("article")}
+    assert why["card-sharing-compute"].endswith(" Another verdict with twice the rate.")
+    assert sum("Another verdict" in words for words in why.values()) == 1
+    alone = BeautifulSoup(front.top(BOOK)._repr_mimebundle_()["text/html"], "html.parser")
+    assert "run again" not in alone.find(class_="tl-note").text
 
 
 def test_the_reason_tells_the_kinds_apart(claims):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import an_array, checked, must
 from ..claims import CONDITION, NOT_SUPPORTED, NOT_TESTED, NULL, PARTLY, SUPPORTED
-from . import answer, cards, lab, rerun
+from . import answer, cards, lab, rerun, strips
 from .notebook import Display
 from .records import read
 from .stamps import SCOREBOARD, TABLE, content_stamp, table_stamp
@@ -31,7 +31,17 @@ DOORS = (
 )
 
 
-def _bar(claims: Sequence[Mapping[str, Any]]) -> str:
+def _steady(claims: Sequence[Mapping[str, Any]], again: Mapping[str, Any] | None) -> str:
+    """How many of the claims that hold do so in every stored run of theirs; empty without runs."""
+    held = [claim for claim in claims if claim["verdict"] == SUPPORTED and strips.runs_of(claim, again)]
+    if not held:
+        return ""
+    kept = sum(not strips.otherwise(claim, again) for claim in held)
+    run = '<a href="verdicts.html">run again</a> on other seeds, and some at other rates or for longer'
+    return f" Of those that hold {len(held)} were {run}: {kept} kept their verdict each time."
+
+
+def _bar(claims: Sequence[Mapping[str, Any]], again: Mapping[str, Any] | None) -> str:
     """How many claims hold, as words over a bar in as many parts."""
     words = answer.counted(claims)
     parts = "".join(
@@ -42,15 +52,16 @@ def _bar(claims: Sequence[Mapping[str, Any]]) -> str:
         "<i>Within limits</i>: a claim's own rule holds, another fails, most often one that says where; "
         "claims that are undecided count as those that do not hold. Brackets hold 95% intervals, points are "
         "percentage points; each verdict leads to its chapter."
-    )
+    ) + _steady(claims, again)
     bar = f'<div class="tl-bar" aria-hidden="true">{parts}</div>'
     short = f'<p class="tl-short">{answer.in_short(claims)}</p>'
     return f'<p class="tl-count">{words}</p>{bar}{short}<p class="tl-note">{note}</p>'
 
 
-def top(folder: str | Path = ".") -> Display:
+def top(folder: str | Path = ".", again: Mapping[str, Any] | None = None) -> Display:
     """What a reader sees first: how many claims hold, the answer in five sentences, a live model, doors.
 
+    again: what book/data/again.json holds, to say how many verdicts stay under other conditions.
     Raises: ValueError if the answer needs a claim that no chapter in `folder` records.
     """
     claims = read(folder)
@@ -59,7 +70,7 @@ def top(folder: str | Path = ".") -> Display:
         f'<a class="tl-door" href="{link}"><b>{name}</b><span>{text}</span></a>' for link, name, text in DOORS
     )
     page = (
-        f'<div class="tl-front"><div class="tl-answer">{_bar(claims)}<ol>{told}</ol></div>'
+        f'<div class="tl-front"><div class="tl-answer">{_bar(claims, again)}<ol>{told}</ol></div>'
         f'<div class="tl-live">{lab.pentagon()}</div><div class="tl-doors">{doors}</div></div>'
     )
     return Display(answer.counted(claims), **{"text/html": page, SCOREBOARD: content_stamp(claims)})
@@ -140,18 +151,20 @@ def plot(claim: Mapping[str, Any]) -> str:
     )
 
 
-def _card(claim: Mapping[str, Any]) -> str:
+def _card(claim: Mapping[str, Any], again: Mapping[str, Any] | None) -> str:
     group, world = GROUPS[claim["verdict"]], "real" if answer.is_real(claim) else "toy"
     name, verdict = (
         html.escape(claim["id"]),
         answer.KINDS[claim["verdict"]][0].replace("does not", "does not hold"),
     )
     measured = html.escape(claim["rules"][0]["name"])
+    moved = ", ".join(strips.otherwise(claim, again))
+    why = reason(claim) + (f" Another verdict with {moved}." if moved else "")
     return (
         f'<article class="tl-card" id="card-{name}" data-verdict="{group}" data-world="{world}">'
         f'<p class="tl-head"><span class="tl-pill tl-{group}">{verdict}</span><span>{world}</span></p>'
         f'<p class="tl-claim"><a href="{claim["chapter"]}.html">{html.escape(claim["statement"])}</a></p>'
-        f'<p class="tl-why">{html.escape(reason(claim))}</p>{plot(claim)}{rerun.button(claim)}'
+        f'<p class="tl-why">{html.escape(why)}</p>{plot(claim)}{rerun.button(claim)}'
         f'<p class="tl-measure">{measured} <code>{name}</code></p></article>'
     )
 
@@ -164,8 +177,11 @@ FILTERS = {
 FILTER = Path(__file__).with_name("filter.mjs").read_text(encoding="utf-8")
 
 
-def claims(folder: str | Path = ".") -> Display:
-    """Every claim of the chapters in `folder` as a card, with buttons that choose among them."""
+def claims(folder: str | Path = ".", again: Mapping[str, Any] | None = None) -> Display:
+    """Every claim of the chapters in `folder` as a card, with buttons that choose among them.
+
+    again: what book/data/again.json holds, to name the runs that came to another verdict.
+    """
     found = read(folder)
     groups = "".join(
         f'<span role="group" aria-label="{key}">'
@@ -176,7 +192,7 @@ def claims(folder: str | Path = ".") -> Display:
         for key, each in FILTERS.items()
     )
     bar = f'<div class="tl-filters" hidden>{groups}<span class="tl-shown" role="status"></span></div>'
-    shown = f'<div class="tl-cards">{"".join(map(_card, found))}</div>'
+    shown = f'<div class="tl-cards">{"".join(_card(claim, again) for claim in found)}</div>'
     script = f'<script type="module">\n{FILTER}</script>'
     page = f'<div class="tl-claims">{bar}{shown}</div>{script}'
     return Display(f"{len(found)} cards", **{"text/html": page, SCOREBOARD: content_stamp(found)})

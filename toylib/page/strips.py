@@ -20,6 +20,7 @@ class Run(NamedTuple):
     low: float
     high: float
     same: bool  # whether its verdict is the book's
+    changed: tuple[str, ...] = ()  # the rules that came out otherwise, with how: `a: above 0 fails`
 
 
 def conditions_in_words(conditions: Mapping[str, Any]) -> str:
@@ -48,8 +49,23 @@ def runs_of(record: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
             asked = claim.get("digest"), claim["id"]
             if all(asked) and asked == (record.get("digest"), record["id"]) and claim["low"] is not None:
                 name, same = conditions_in_words(run["conditions"]), claim["verdict"] == record["verdict"]
-                found.append(Run(name, claim["estimate"], claim["low"], claim["high"], same))
+                numbers = claim["estimate"], claim["low"], claim["high"]
+                found.append(Run(name, *numbers, same, _changed(record, claim)))
     return found
+
+
+def _changed(record: Mapping[str, Any], claim: Mapping[str, Any]) -> tuple[str, ...]:
+    tests = claim.get("tests") or {}
+    return tuple(
+        f"{rule['words']} {'holds' if tests[rule['words']] else 'fails'}"
+        for rule in record["rules"]
+        if tests.get(rule["words"], rule["held"]) != rule["held"]
+    )
+
+
+def otherwise(record: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[str]:
+    """The runs in which a claim has another verdict than in the book, by name."""
+    return [run.name for run in runs_of(record, again) if not run.same]
 
 
 def _line(y: int, name: str, numbers: Sequence[float], own: bool, same: bool, at: Any) -> str:
@@ -85,18 +101,20 @@ def strip(record: Mapping[str, Any], runs: Iterable[Run]) -> str:
 
     height = ROW * (len(listed) + 1) + 4
     lines = [_line(ROW // 2, "in the book", own, True, True, at)]
-    for k, (name, *numbers, same) in enumerate(listed, 1):
+    for k, (name, *numbers, same, _) in enumerate(listed, 1):
         lines.append(_line(ROW // 2 + k * ROW, name, numbers, False, same, at))
     lines += [
         f'<line x1="{at(bound):.1f}" x2="{at(bound):.1f}" y1="0" y2="{height}" stroke="currentColor" '
         'stroke-dasharray="2 3"/>'
         for bound in bounds
     ]
+    why = "; ".join(f"{run.name} ({', '.join(run.changed)})" for run in listed if not run.same)
+    why = f" Another verdict with {html.escape(why)}." if why else ""
     said = f"Estimates of {record['id']} in the book and in {len(listed)} other runs"
     return (
         '<figure style="margin:0.5em 0;overflow-x:auto" tabindex="0">'
         f'<svg role="img" aria-label="{html.escape(said)}" '
         f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">{"".join(lines)}</svg>'
         "<figcaption><small>The same under other conditions: estimate and interval; hollow where the verdict "
-        "is another one; dotted, the bound of the claim's own rule.</small></figcaption></figure>"
+        f"is another one; dotted, the bound of the claim's own rule.{why}</small></figcaption></figure>"
     )

@@ -138,7 +138,7 @@ def test_the_top_counts_the_verdicts_that_stay_in_other_runs_and_a_card_names_th
         ({"lr": 2.0}, moved, "partly supported"),
     )
     page = BeautifulSoup(front.top(BOOK, again)._repr_mimebundle_()["text/html"], "html.parser")
-    assert "Of those that hold 2 were run again" in page.find(class_="tl-note").text
+    assert "2 of those that hold were run again" in page.find(class_="tl-note").text
     assert page.find(class_="tl-note").text.endswith(": 1 kept their verdict each time.")
     shown = BeautifulSoup(front.claims(BOOK, again)._repr_mimebundle_()["text/html"], "html.parser")
     why = {card["id"]: card.find(class_="tl-why").text for card in shown.find_all("article")}

@@ -38,7 +38,7 @@ def _steady(claims: Sequence[Mapping[str, Any]], again: Mapping[str, Any] | None
         return ""
     kept = sum(not strips.otherwise(claim, again) for claim in held)
     run = '<a href="verdicts.html">run again</a> on other seeds, and some at other rates or for longer'
-    return f" Of those that hold {len(held)} were {run}: {kept} kept their verdict each time."
+    return f" {len(held)} of those that hold were {run}: {kept} kept their verdict each time."
 
 
 def _bar(claims: Sequence[Mapping[str, Any]], again: Mapping[str, Any] | None) -> str:

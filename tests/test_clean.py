@@ -12,6 +12,7 @@ from toylib.studies.clean import (
     needed_of,
     needed_per_decade,
     senses_task,
+    trained_again,
     went_on,
 )
 from toylib.studies.levelled import LevelledModel, Streams, relative_loss, train_levels
@@ -131,6 +132,14 @@ def test_a_needed_share_that_stays_does_not_rise_by_rounding():
     losses = np.repeat(np.array([[[0.1, 0.2, 0.3, 0.4]] * 3]), 4, axis=0)
     rise = needed_per_decade(losses, [0.3, 0.11, 0.04, 0.01], [0, 1, 2, 3], 3)
     assert (rise.low, rise.estimate, rise.high) == (0, 0, 0)
+
+
+def test_losses_trained_again_are_those_stored_and_others_are_told_apart():
+    search = {key: value for key, value in QUICK.items() if key != "first_seed"}
+    losses = least_losses(SMALL, 3, [0, 2], first_seed=40, **search)
+    stored = {"seed": 40, "search": search, "n_hidden": 3, "clean": [0, 2], "loss": [None, losses.tolist()]}
+    assert trained_again(stored, SMALL) == pytest.approx(0, abs=1e-6)
+    assert trained_again(stored | {"loss": [(2 * losses).tolist()]}, SMALL) == pytest.approx(np.log(2))
 
 
 def test_what_longer_training_did_is_told_of_the_streams_that_it_had():
